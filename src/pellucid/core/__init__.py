@@ -1,0 +1,1 @@
+"""The core: model, target, probe, run, method, result, figure."""

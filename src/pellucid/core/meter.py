@@ -1,0 +1,71 @@
+"""Meter: bytes and seconds of one call, the bytes counted once per model and shape."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pellucid.core.run import COMFORTABLE_BLOCK, Pace
+
+
+class Meter:
+    """Times a call; with ``measure`` also adds up the bytes of every new tensor (``total``) and finds the ``largest``."""
+
+    def __init__(self, *, measure: bool) -> None:
+        self.total = self.largest = 0
+        self.seconds = 0.0
+        self._mode = Allocations(self) if measure else None
+
+    def pace(self, rows: int, *, grad: bool) -> Pace:
+        """What was measured on ``rows`` rows, as the pace of all later calls.
+
+        Backward frees as it goes, so a gradient needs the forward half of all that was made and a little more. Blocks
+        over 30 MB cost page faults: the first guess keeps the largest tensor below that.
+        """
+        largest = max(self.largest // rows, 1)
+        needed = int(0.6 * self.total) // rows if grad else 3 * largest
+        comfortable = COMFORTABLE_BLOCK if grad else COMFORTABLE_BLOCK // 2
+        return Pace(max(1, needed), largest, max(1, comfortable // largest), {})
+
+    def __enter__(self) -> Meter:
+        if self._mode is not None:
+            self._mode.__enter__()
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.seconds = time.perf_counter() - self._start
+        if self._mode is not None:
+            self._mode.__exit__(*error)
+
+
+class Allocations(TorchDispatchMode):
+    """Sees every operation's outputs; those that are not views of its inputs are new memory."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__()
+        self.meter = meter
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        known = {pointer(each) for each in pytree.tree_leaves((args, kwargs))}
+        for each in pytree.tree_leaves(out):
+            here = pointer(each)
+            if here and here not in known:
+                known.add(here)
+                size = each.untyped_storage().nbytes()
+                self.meter.total += size
+                self.meter.largest = max(self.meter.largest, size)
+        return out
+
+
+def pointer(value: Any) -> int:
+    """Where a tensor's memory lies; 0 for anything else."""
+    try:
+        return value.untyped_storage().data_ptr() if isinstance(value, Tensor) else 0
+    except (RuntimeError, NotImplementedError):
+        return 0

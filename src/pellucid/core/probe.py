@@ -1,0 +1,382 @@
+"""Probe: one bound question. This model, these inputs, this target, this run; five verbs.
+
+Axes are fixed once: points are (draws, batch, *shape), scores (draws, batch). Points are a function of draw numbers,
+made as many at a time as memory allows; a method never knows a batch size.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid._typing import Points
+from pellucid.core.blackbox import BlackBox
+from pellucid.core.leaves import Leaves
+from pellucid.core.meter import Meter
+from pellucid.core.model import Change, Model
+from pellucid.core.reduce import Keep, Mean, Reducer, Weighted
+from pellucid.core.run import Run
+from pellucid.core.site import EmbeddingSite, Site, Stop, meet, site_of
+from pellucid.core.target import Outputs, Target
+from pellucid.errors import GradientError, LayerError, NonFiniteError, OutOfMemory
+
+Studied = Model | BlackBox
+
+
+@dataclass
+class Bound:
+    """What is decided once on the clean inputs: the target, the clean scores (batch,), and what outputs mean."""
+
+    target: Target
+    batch: int
+    score: Tensor | None = None
+    about: Outputs = field(default_factory=Outputs)
+    decided: bool = False
+    parts: dict[int, Target] = field(default_factory=dict)
+
+    def decide(self, model: Studied, outputs: Any, rows: Tensor) -> Target:
+        """Bind the target to the clean answer to some rows."""
+        if self.target.layer is None and not self.parts:
+            self.about = model.about(model.main(outputs).detach())
+        return self.parts.setdefault(int(rows[0]), self.target.bind(outputs, self.about, rows, self.batch))
+
+    def settle(self, score: Tensor) -> None:
+        """The clean pass is complete: join the parts and keep the scores."""
+        if not self.decided:
+            ordered = [self.parts[start] for start in sorted(self.parts)]
+            self.target, self.decided, self.parts = ordered[0].join(ordered), True, {}
+        if self.score is None and len(score) == self.batch:
+            self.score = score
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """A layer's activation (batch, *shape), the target's gradient by it, and the scores (batch,)."""
+
+    value: Tensor
+    gradient: Tensor
+    score: Tensor
+    site: Site
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """One bound question about inputs; ``at``, ``under`` and ``select`` return a changed question."""
+
+    model: Studied
+    leaves: Leaves
+    bound: Bound
+    run: Run
+    site: Site | EmbeddingSite | None = None
+    clean: Tensor | None = None
+    changes: tuple[Change, ...] = ()
+    outer: Probe | None = None
+
+    @property
+    def inputs(self) -> Tensor:
+        """(batch, *shape): what is explained — the inputs, the embedding of ids, or a layer's activation."""
+        return self.leaves.values if self.clean is None else self.clean
+
+    @property
+    def batch(self) -> int:
+        """How many examples."""
+        return self.leaves.batch
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.run.seed
+
+    @property
+    def score(self) -> Tensor:
+        """(batch,) the explained number at the clean inputs."""
+        if self.bound.score is None:
+            self._sweep(None, 1, Keep(), grad=False)
+        assert self.bound.score is not None
+        return self.bound.score
+
+    @property
+    def target(self) -> Target:
+        """The target, its open choices made."""
+        if not self.bound.decided:
+            _ = self.score
+        return self.bound.target
+
+    def forward(self, points: Points | None = None, draws: int = 1) -> Tensor:
+        """Scores (draws, batch) at the points; at the inputs without points."""
+        if points is None:
+            return self.score[None]
+        _ = self.target
+        return self._sweep(points, draws, Keep(), grad=False)[1]
+
+    def gradient(
+        self,
+        points: Points | None = None,
+        draws: int = 1,
+        weights: Tensor | None = None,
+        into: Reducer | None = None,
+    ) -> Any:
+        """∂score/∂point, reduced over draws: the mean, the sum with ``weights``, or what ``into`` makes of it."""
+        if not self.model.differentiable:
+            do = "Use a method that only asks for predictions: Occlusion, Ablation, KernelSHAP."
+            raise GradientError(expected="a model with gradients", got="a BlackBox", do=do)
+        if points is not None:
+            _ = self.target
+        draws = len(weights) if weights is not None else draws
+        reducer = into if into is not None else (Weighted(weights) if weights is not None else Mean())
+        return self._sweep(points, draws, reducer, grad=True)
+
+    def capture(self, *layers: str | Site) -> tuple[Activation, ...]:
+        """The activations of layers and the target's gradient by them, in one pass back to the earliest of them only."""
+        module = self._torch().module
+        sites = tuple(site_of(module, layer) for layer in layers)
+        pieces = []
+        with self.model.session():
+            for rows in torch.arange(self.batch).split(self._rows_at_once(grad=True)):
+                self.run.check_stop()
+                pieces.append(self._captured(sites, rows))
+                self.run.count(len(rows), backward=False)
+        scores = torch.cat([score for _, score in pieces])
+        self.bound.settle(scores)
+        pairs = zip(*[piece for piece, _ in pieces], strict=True)
+        joined = [[torch.cat(each) for each in zip(*pair, strict=True)] for pair in pairs]
+        return tuple(Activation(value, slope, scores, site) for (value, slope), site in zip(joined, sites, strict=True))
+
+    def at(self, layer: str | Site) -> Probe:
+        """The same question, asked of a hidden layer: its activation takes the place of the inputs."""
+        site = site_of(self._torch().module, layer)
+        return replace(self, site=site, clean=self.record(site), outer=self)
+
+    def embedded(self) -> Probe:
+        """The same question, asked at the embedding that the ids reach."""
+        site = self._torch().embedding(self.leaves)
+        return replace(self, site=site, clean=self.record(site), outer=self)
+
+    def under(self, *changes: Change) -> Probe:
+        """The same question of a changed twin: each change is a context manager factory on the module."""
+        return replace(self, changes=self.changes + changes, bound=replace(self.bound, target=self.target, score=None))
+
+    def select(self, rows: Tensor) -> Probe:
+        """The same question for some of the examples, repeated ones included."""
+        score = self.score
+        bound = Bound(self.target.take(rows), len(rows), score[rows.to(score.device)], self.bound.about, decided=True)
+        return self._of_rows(rows, bound)
+
+    def moved(self, points: Tensor) -> Probe:
+        """The same question asked at other inputs (draws, batch, *shape), as one batch of draws × batch examples."""
+        rows = torch.arange(self.batch).repeat(len(points))
+        bound = Bound(self.target.take(rows), len(rows), about=self.bound.about, decided=True)
+        return self._of_rows(rows, bound)._put(points.flatten(0, 1))
+
+    def _of_rows(self, rows: Tensor, bound: Bound) -> Probe:
+        clean = None if self.clean is None else self.clean[rows.to(self.clean.device)]
+        outer = None if self.outer is None else self.outer._of_rows(rows, bound)
+        return replace(self, leaves=self.leaves.take(rows), clean=clean, bound=bound, outer=outer)
+
+    def _put(self, values: Tensor) -> Probe:
+        if self.site is None:
+            return replace(self, leaves=self.leaves.with_values(values))
+        return replace(self, clean=values)
+
+    def record(self, site: Site | EmbeddingSite, points: Tensor | None = None) -> Tensor:
+        """(batch, *shape): the activation at a site, clean or with ``points`` (batch, *shape) asked; the pass stops there."""
+        parts = []
+        with self.model.session(), torch.no_grad():
+            for rows in torch.arange(self.batch).split(self._rows_at_once(grad=False)):
+                value = self._outputs(None if points is None else points[rows], rows, stop_at=site)
+                parts.append(value.float() if value.dtype.itemsize < 4 else value)
+                self.run.count(len(rows), backward=False)
+        return torch.cat(parts)
+
+    # ------------------------------------------------------------------ how it is done
+
+    def _torch(self) -> Model:
+        if not isinstance(self.model, Model):
+            do = "Use a method that only asks for predictions."
+            raise LayerError(expected="a model with layers", got="a BlackBox", do=do)
+        return self.model
+
+    def _key(self, grad: bool) -> tuple[Any, ...]:
+        return (grad, self.site, self.bound.target.layer, tuple(self.inputs.shape[1:]))
+
+    def _rows_at_once(self, *, grad: bool) -> int:
+        pace = self.model.paces.get(self._key(grad))
+        return min(self.batch, self.run.size(pace, self.batch)) if pace is not None else min(self.batch, 8)
+
+    def _sweep(self, points: Points | None, draws: int, reducer: Reducer, *, grad: bool) -> Any:
+        """Points → values and scores → reducer, as many draws at a time as fit."""
+        with self.model.session(), self.run.progress("explaining", draws * self.batch):
+            done = 0
+            while done < draws:
+                count = self._draws_at_once((draws - done) * self.batch, grad=grad)
+                numbers = torch.arange(done, min(done + count, draws))
+                block = self.inputs[None] if points is None else points(numbers)
+                reducer.update(numbers, *self._block(block, grad=grad, clean=points is None))
+                done += len(numbers)
+        return reducer.result()
+
+    def _draws_at_once(self, left: int, *, grad: bool) -> int:
+        pace = self.model.paces.get(self._key(grad))
+        return 1 if pace is None else max(1, self.run.size(pace, left) // self.batch)
+
+    def _block(self, block: Tensor, *, grad: bool, clean: bool) -> tuple[Tensor, Tensor]:
+        """A block of points (draws, batch, *shape) in pieces of as many rows as fit."""
+        flat = block.expand(len(block), self.batch, *block.shape[2:]).flatten(0, 1)
+        rows = torch.arange(self.batch).repeat(len(block))
+        answers: list[tuple[Tensor, Tensor]] = []
+        done = 0
+        while done < len(flat):
+            pace = self.model.paces.get(self._key(grad))
+            size = 1 if pace is None else self.run.size(pace, len(flat) - done)
+            answers.append(self._piece(flat[done : done + size], rows[done : done + size], grad=grad))
+            done += size
+        values, score = (torch.cat(parts).unflatten(0, (len(block), self.batch)) for parts in zip(*answers, strict=True))
+        if clean:
+            self.bound.settle(score[0].detach())
+        return values, score
+
+    def _piece(self, points: Tensor, rows: Tensor, *, grad: bool) -> tuple[Tensor, Tensor]:
+        """One call, measured; in halves where memory runs out."""
+        self.run.check_stop()
+        pace = self.model.paces.get(self._key(grad))
+        meter = Meter(measure=pace is None)
+        try:
+            with meter:
+                answer = self._ask(points, rows, grad=grad)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            return self._halved(points, rows, grad=grad, error=error)
+        if pace is None:
+            pace = self.model.paces[self._key(grad)] = meter.pace(len(rows), grad=grad)
+        else:
+            pace.note(len(rows), meter.seconds)
+        self.run.count(len(rows), backward=grad, size=pace.bytes_per_row * len(rows))
+        return answer
+
+    def _halved(self, points: Tensor, rows: Tensor, *, grad: bool, error: Exception) -> tuple[Tensor, Tensor]:
+        if len(rows) == 1:
+            do = "Use a smaller input, or a machine with more memory."
+            raise OutOfMemory(expected="memory for one row", got=str(error).splitlines()[0], do=do) from error
+        if self.run.device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = len(rows) // 2
+        for key in (True, False):
+            if (pace := self.model.paces.get(self._key(key))) is not None:
+                pace.limit(half)
+        parts = [self._piece(points[part], rows[part], grad=grad) for part in (slice(0, half), slice(half, None))]
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+    def _ask(self, points: Tensor, rows: Tensor, *, grad: bool) -> tuple[Tensor, Tensor]:
+        """One call of the model: the gradient by the points (the scores again without) and the scores."""
+        with torch.set_grad_enabled(grad):
+            leaf = points.detach().requires_grad_(grad)
+            score = self._score(self._outputs(leaf.clone(), rows), rows)
+            if not grad:
+                return score, score
+            if not score.requires_grad:
+                self._refuse_unless_constant(points.detach(), rows, score)
+                return torch.zeros_like(points), score
+            (gradient,) = torch.autograd.grad(score.sum(), leaf, allow_unused=True)
+            return torch.zeros_like(points) if gradient is None else gradient.contiguous(), score.detach()
+
+    def _captured(self, sites: tuple[Site, ...], rows: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """(activation, gradient) at each site and the scores, for some rows of the clean inputs."""
+        values: dict[Site, Tensor] = {}
+        zeros: dict[Site, Tensor] = {}
+
+        def tap(site: Site) -> Any:
+            def add_zero(tensor: Tensor) -> Tensor:
+                values[site], zeros[site] = tensor.detach(), torch.zeros_like(tensor).requires_grad_()
+                return tensor + zeros[site]
+
+            return add_zero
+
+        with torch.enable_grad():
+            score = self._score(self._outputs(None, rows, taps={site: tap(site) for site in sites}), rows)
+            for site in sites:
+                if site not in values:
+                    raise uncalled(site)
+            leaves = [zeros[site] for site in sites]
+            none = [None] * len(sites)
+            slopes = torch.autograd.grad(score.sum(), leaves, allow_unused=True) if score.requires_grad else none
+        found = [(values[site], torch.zeros_like(values[site]) if slope is None else slope) for site, slope in zip(sites, slopes, strict=True)]
+        return found, score.detach()
+
+    def _outputs(
+        self,
+        points: Tensor | None,
+        rows: Tensor,
+        *,
+        stop_at: Site | EmbeddingSite | None = None,
+        taps: dict[Site, Any] | None = None,
+    ) -> Any:
+        """The model's outputs with points at the site; or the activation where the target, or ``stop_at``, is read."""
+        model = self.model
+        if not isinstance(model, Model):
+            return model.answer(self.leaves, points, rows)
+        read = stop_at or (None if self.bound.target.layer is None else site_of(model.module, self.bound.target.layer))
+        sites = [each for each in (self.site, read, *(taps or ())) if isinstance(each, Site)]
+        exact = self.run.exact or bool(self.changes)
+        module = model.choose(self.leaves, exact=exact, layers=[each.layer for each in sites])
+        self.run.path = model.path(module)
+        seen: list[Tensor] = []
+
+        def see(tensor: Tensor) -> None:
+            seen.append(tensor if torch.is_grad_enabled() else tensor.clone())
+            raise Stop
+
+        with ExitStack() as stack:
+            for change in self.changes:
+                stack.enter_context(change(module))
+            if self.site is not None and points is not None:
+                stack.enter_context(meet(module, self.site, lambda old: points.to(old.dtype)))
+            for site, tap in (taps or {}).items():
+                stack.enter_context(meet(module, site, tap))
+            if read is not None:
+                stack.enter_context(meet(module, read, see))
+            try:
+                outputs = model.answer(self.leaves, None if self.site is not None else points, rows, module=module)
+            except Stop:
+                return seen[0]
+        if read is not None:
+            raise uncalled(read)
+        return outputs
+
+    def _score(self, outputs: Any, rows: Tensor) -> Tensor:
+        """(rows,) the target's numbers; on the first clean pass the target is decided, piece by piece."""
+        bound = self.bound
+        if bound.decided:
+            score = bound.target.score(outputs, rows)
+        else:
+            score = bound.decide(self.model, outputs, rows).score(outputs, torch.arange(len(rows)))
+        if not bool(torch.isfinite(score).all()):
+            do = "Check the model's weights, and whether the points (baseline, noise) make sense for it."
+            raise NonFiniteError(expected="finite scores", got="NaN or infinity from the model", do=do)
+        return score.float() if score.dtype.itemsize < 4 else score
+
+    def _refuse_unless_constant(self, points: Tensor, rows: Tensor, score: Tensor) -> None:
+        flipped = points.flatten(1).flip(1).reshape(points.shape)
+        with torch.no_grad():
+            for other in (-points, points * 0, flipped * 3 + 1):
+                if not torch.equal(self._score(self._outputs(other, rows), rows), score):
+                    got = "an answer that changes with the input but carries no gradient"
+                    do = "Look for argmax, round, .detach(), .item() or NumPy in forward; or use Occlusion or KernelSHAP."
+                    raise GradientError(expected="a differentiable target", got=got, do=do)
+
+
+def uncalled(site: Site | EmbeddingSite) -> LayerError:
+    """The error for a layer that the forward pass does not go through."""
+    do = "Choose a layer (and call) that the forward pass goes through."
+    return LayerError(expected=f"a layer that is called: {site}", got="no call of it, or no floating output", do=do)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory", "defaultcpuallocator"))

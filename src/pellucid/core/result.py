@@ -1,0 +1,168 @@
+"""Results: values with everything that is needed to read, judge and repeat them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pellucid.core.evidence import Evidence
+from pellucid.core.figure import Figure, Grid
+from pellucid.core.modality import Modality
+from pellucid.core.run import Receipt
+from pellucid.core.target import Outputs, Target
+from pellucid.errors import InputError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodNote:
+    """A method's description, not the object: name, options, paper, and what one value means."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    paper: str = ""
+    units: str = ""
+    laws: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        changed = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{self.name}({changed})"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Attribution:
+    """How much each part of the inputs contributes to the explained number.
+
+    ``values`` has the structure of the inputs (a tensor, or a dict / tuple of tensors), batch axis first; for token ids
+    one value per token under ``input_ids``. ``score`` (batch,) is the explained number at the inputs, ``base_score`` the
+    same at the baseline where the method has one, ``gap`` (batch,) the relative completeness gap where completeness is
+    claimed, ``standard_error`` the sampling error of each value where there is one. ``at`` is the layer asked about.
+    """
+
+    values: Any
+    inputs: Any
+    target: Target
+    score: Tensor
+    method: MethodNote
+    receipt: Receipt
+    modality: Modality
+    about: Outputs = field(default_factory=Outputs)
+    evidence: tuple[Evidence, ...] = ()
+    standard_error: Any = None
+    gap: Tensor | None = None
+    base_score: Tensor | None = None
+    at: str | None = None
+    notes: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def main(self) -> Tensor:
+        """The values as one tensor: themselves, or those of the first input."""
+        return main_tensor(self.values)
+
+    def array(self, row: int = 0) -> Array:
+        """The values of one row."""
+        self._check(row)
+        return np.asarray(self.main()[row].detach().cpu().double())
+
+    def input_array(self, row: int = 0) -> Array:
+        """The inputs of one row, the leaf that the values belong to."""
+        self._check(row)
+        leaf = self.inputs
+        if isinstance(leaf, Mapping):
+            name = next(iter(self.values)) if isinstance(self.values, Mapping) else next(iter(leaf))
+            leaf = leaf[name]
+        leaf = leaf[0] if isinstance(leaf, tuple) else leaf
+        return np.asarray(leaf[row].detach().cpu())
+
+    def _check(self, row: int) -> None:
+        if not -len(self) <= row < len(self):
+            raise InputError(expected=f"a row 0 … {len(self) - 1}", got=str(row), do="Ask for one that was explained.")
+
+    def target_words(self, row: int = 0) -> str:
+        """The explained number in words."""
+        return self.target.words(self.about, row)
+
+    def words(self, row: int = 0) -> str:
+        """One line: how exact, what it cost."""
+        parts = []
+        if self.gap is not None:
+            parts.append(f"complete to {100 * float(self.gap[row]):.2g} %")
+        if self.standard_error is not None:
+            error = main_tensor(self.standard_error)[row].abs().mean()
+            size = self.main()[row].abs().mean()
+            parts.append(f"sampling error {100 * float(error / size) if size else 0:.2g} % of the mean value")
+        parts.append(str(self.receipt))
+        if self.evidence:
+            parts.insert(0, self.evidence[row].verdict)
+        return " · ".join(parts + list(self.notes))
+
+    def figure(self, row: int = 0, limit: float | None = None) -> Figure:
+        """The values of one row, drawn the way its kind of input is read."""
+        values, inputs = self.array(row), self.input_array(row)
+        rest: dict[str, Any] = {}
+        if self.base_score is not None:
+            rest = {"base": float(self.base_score[row]), "total": float(self.score[row])}
+        if self.standard_error is not None:
+            rest["errors"] = 1.96 * np.asarray(main_tensor(self.standard_error)[row].detach().cpu().double())
+        title = f"{self.method.name} · {self.target_words(row)}" + (f" · at {self.at}" if self.at else "")
+        return self.modality.map_figure(values, inputs, title=title, limit=limit, **rest)
+
+    def plot(self, row: int = 0) -> Any:
+        """Draw with matplotlib."""
+        return self.figure(row).plot()
+
+    def top(self, k: int = 5, row: int = 0) -> list[tuple[str, float]]:
+        """The k largest contributions by magnitude, with their names."""
+        values, inputs = self.array(row), self.input_array(row)
+        same = values.shape == inputs.shape or values.ndim == 1
+        labels = self.modality.labels(inputs) if same else Modality().labels(values)
+        flat = values.ravel()
+        by_column = getattr(self.modality, "by_column", None)
+        if by_column is not None and len(flat) != len(labels):
+            flat = by_column(flat)
+        order = np.argsort(-np.abs(flat), kind="stable")[:k]
+        return [(labels[i], float(flat[i])) for i in order]
+
+    def to_frame(self, row: int = 0) -> Any:
+        """One row a part: name, value (and standard error), as a pandas frame."""
+        import pandas
+
+        flat = self.array(row).ravel()
+        names = [name for name, _ in sorted(enumerate(self.modality.labels(self.input_array(row))))]
+        labels = self.modality.labels(self.input_array(row)) if len(names) == len(flat) else range(len(flat))
+        columns: dict[str, Any] = {"part": list(labels), "value": flat}
+        if self.standard_error is not None:
+            columns["standard_error"] = np.asarray(main_tensor(self.standard_error)[row].detach().cpu()).ravel()
+        return pandas.DataFrame(columns)
+
+    def save(self, path: Any) -> None:
+        """Write arrays and a JSON header to one safetensors file; nothing in it is ever executed."""
+        from pellucid.core.store import save
+
+        save(self, path)
+
+    def _repr_html_(self) -> str:
+        figures = tuple(self.figure(row) for row in range(min(len(self), 4)))
+        drawn = figures[0] if len(figures) == 1 else Grid(figures=figures)
+        from html import escape
+
+        return drawn.html() + f"<p>{escape(self.words())}</p>"
+
+    def __repr__(self) -> str:
+        return f"{self.method.name}({self.target_words()}): {tuple(self.main().shape)} · {self.words()}"
+
+
+def main_tensor(values: Any) -> Tensor:
+    """A tensor: itself, or the first of a dict or tuple."""
+    if isinstance(values, Mapping):
+        values = next(iter(values.values()))
+    return values[0] if isinstance(values, tuple) else values

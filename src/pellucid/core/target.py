@@ -1,0 +1,446 @@
+"""Which number is explained. A target is bound once, to the clean inputs, and then asked of every other point.
+
+An int or a class name is accepted wherever a target is. Targets add, subtract and scale:
+``Class("tabby") - Class("tiger")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.errors import OutputError, ShapeError, TargetError, nearest
+
+MAIN_NAMES = ("logits", "out", "prediction", "predictions", "last_hidden_state")
+
+
+def main_output(outputs: Any) -> Tensor:
+    """The tensor a model's outputs are about: itself, ``logits`` of a dict or dataclass, else the first floating one."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    if is_dataclass(outputs) and not isinstance(outputs, type):
+        outputs = {each.name: getattr(outputs, each.name) for each in fields(outputs)}
+    if isinstance(outputs, Mapping):
+        for name in MAIN_NAMES:
+            if isinstance(outputs.get(name), Tensor):
+                return outputs[name]
+        outputs = list(outputs.values())
+    if isinstance(outputs, Sequence):
+        for each in outputs:
+            if isinstance(each, Tensor) and each.is_floating_point():
+                return each
+    do = "Say which number is explained with a function: target=lambda outputs: …, or pl.Model(…, output=…)."
+    raise OutputError(expected="a floating tensor among the model's outputs", got=type(outputs).__name__, do=do)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a target needs to know of the answer: class names, and whether scores are logits, probabilities or values."""
+
+    classes: tuple[str, ...] | None = None
+    kind: str = "logits"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number of the model's answer. ``layer`` names the site that is read instead of the outputs, if any.
+
+    >>> import torch
+    >>> target = Class(1) - 0.5 * Class(0)
+    >>> answer, row = torch.tensor([[1.0, 3.0]]), torch.tensor([0])
+    >>> target.bind(answer, Outputs(), row, batch=1).score(answer, row)
+    tensor([2.5000])
+    """
+
+    @property
+    def layer(self) -> str | None:
+        """The layer whose activation is read, or None for the outputs."""
+        return None
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        """Decide what is left open (the predicted class, a name) on the clean answer to ``rows`` of a ``batch``.
+
+        Raises TargetError. The parts of a batch that came in several pieces are put together by ``join``.
+        """
+        return self
+
+    def join(self, parts: Sequence[Any]) -> Target:
+        """One bound target from those of consecutive pieces of a batch."""
+        return parts[0]
+
+    def take(self, rows: Tensor) -> Target:
+        """The bound target of some of the examples, repeated ones included."""
+        return self
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        """(rows,) numbers; ``rows`` says which example each row belongs to."""
+        raise NotImplementedError
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        """The target in words, for one example."""
+        return str(self)
+
+    def __add__(self, other: Target | int | str) -> Target:
+        return Sum(((1.0, self), (1.0, as_target(other))))
+
+    def __sub__(self, other: Target | int | str) -> Target:
+        return Sum(((1.0, self), (-1.0, as_target(other))))
+
+    def __mul__(self, factor: float) -> Target:
+        return Sum(((float(factor), self),))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Target:
+        return self * -1.0
+
+
+@dataclass(frozen=True)
+class Sum(Target):
+    """A weighted sum of targets."""
+
+    terms: tuple[tuple[float, Target], ...]
+
+    @property
+    def layer(self) -> str | None:
+        layers = {term.layer for _, term in self.terms}
+        if len(layers) > 1:
+            do = "Sum neurons of one layer, or outputs, not both."
+            raise TargetError(expected="targets read at one place", got=str(sorted(map(str, layers))), do=do)
+        return layers.pop()
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        return Sum(tuple((weight, term.bind(outputs, about, rows, batch)) for weight, term in self.terms))
+
+    def join(self, parts: Sequence[Any]) -> Target:
+        terms = zip(*[part.terms for part in parts], strict=True)
+        return Sum(tuple((same[0][0], same[0][1].join([term for _, term in same])) for same in terms))
+
+    def take(self, rows: Tensor) -> Target:
+        return Sum(tuple((weight, term.take(rows)) for weight, term in self.terms))
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        parts = [weight * term.score(outputs, rows) for weight, term in self.terms]
+        return torch.stack(parts).sum(0)
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        parts = [(weight, term.words(about, row)) for weight, term in self.terms]
+        texts = [("− " if weight < 0 else "+ ") + ("" if abs(weight) == 1 else f"{abs(weight):g} × ") + text for weight, text in parts]
+        return " ".join(texts).removeprefix("+ ")
+
+
+@dataclass(frozen=True)
+class Class(Target):
+    """The score (logit where the model gives logits) of a class: an index, a name, one per example, or the predicted.
+
+    For answers with more axes, (rows, classes, height, width) or (rows, tokens, classes), it is the mean over the
+    places where the class is the predicted one (over all places where it is nowhere).
+    """
+
+    which: int | str | tuple[int | str, ...] | None = None
+    index: tuple[int, ...] = ()
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        answer = main_output(outputs)
+        if answer.ndim == 1 or answer.shape[1] == 1:
+            return self._single(about)
+        n = answer.shape[1]
+        if self.which is None:
+            flat = answer.detach().reshape(len(answer), n, -1).mean(-1)
+            return replace(self, index=tuple(flat.argmax(1).tolist()))
+        named = self.which if isinstance(self.which, tuple) else (self.which,) * batch
+        if len(named) != batch:
+            raise ShapeError(expected=f"{batch} classes, one a row", got=str(len(named)), do="Give one per row.")
+        return replace(self, index=tuple(class_index(named[i], n, about.classes) for i in rows.tolist()))
+
+    def _single(self, about: Outputs) -> Target:
+        """The target of a model with one output: the value itself; its negative for the first of two classes."""
+        two = about.classes is not None and len(about.classes) == 2
+        if self.which is None or not two or isinstance(self.which, tuple):
+            return Output(0)
+        return Output(0) if class_index(self.which, 2, about.classes) == 1 else -Output(0)
+
+    def join(self, parts: Sequence[Any]) -> Target:
+        if not isinstance(parts[0], Class):
+            return parts[0]
+        return replace(parts[0], index=sum((part.index for part in parts), ()))
+
+    def take(self, rows: Tensor) -> Target:
+        return replace(self, index=tuple(self.index[i] for i in rows.tolist()))
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        answer = main_output(outputs)
+        index = torch.tensor(self.index)[rows.cpu()].to(answer.device)
+        chosen = answer[torch.arange(len(answer), device=answer.device), index]
+        if chosen.ndim == 1:
+            return chosen
+        here = (answer.detach().argmax(1) == index.reshape(-1, *[1] * (chosen.ndim - 1))).to(chosen).flatten(1)
+        weight = torch.where(here.sum(1, keepdim=True) > 0, here, torch.ones_like(here))
+        return (chosen.flatten(1) * weight).sum(1) / weight.sum(1)
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        kind = {"logits": "logit", "probabilities": "probability"}.get(about.kind, "score")
+        if not self.index:
+            return f"{kind} of the predicted class"
+        return f"{kind} of “{class_name(self.index[min(row, len(self.index) - 1)], about.classes)}”"
+
+
+@dataclass(frozen=True)
+class Probability(Class):
+    """The probability of a class: the softmax of logits, or the model's own probabilities."""
+
+    kind: str = "logits"
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        answer = main_output(outputs)
+        if answer.ndim == 1 or answer.shape[1] == 1:
+            return replace(self, kind="binary" if about.kind == "logits" else "probabilities", index=(0,) * len(answer))
+        bound = super().bind(outputs, about, rows, batch)
+        return replace(bound, kind=about.kind)  # type: ignore[call-arg]
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        answer = main_output(outputs)
+        if self.kind == "binary":
+            return answer.reshape(len(answer)).sigmoid()
+        if answer.ndim == 1 or answer.shape[1] == 1:
+            return answer.reshape(len(answer))
+        return super().score(answer.softmax(1) if self.kind == "logits" else answer, rows)
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        return super().words(replace(about, kind="probabilities"), row)
+
+
+@dataclass(frozen=True)
+class Output(Target):
+    """One number of the answer by its index: ``Output(2)``, or ``Output((0, 5))`` in an answer with more axes."""
+
+    index: int | tuple[int, ...] = 0
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        answer = main_output(outputs)
+        check_index(self.place(answer), tuple(answer.shape[1:]), "output")
+        return self
+
+    def place(self, answer: Tensor) -> tuple[int, ...]:
+        """The index as a tuple; a plain vector of answers has the single place ``()``."""
+        index = self.index if isinstance(self.index, tuple) else (self.index,)
+        return () if answer.ndim == 1 and index == (0,) else index
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        answer = main_output(outputs)
+        picked = answer[(slice(None), *self.place(answer))]
+        return picked if picked.ndim == 1 else picked.flatten(1).mean(1)
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        return "predicted value" if self.index == 0 else f"output {self.index}"
+
+
+@dataclass(frozen=True)
+class Neuron(Target):
+    """A unit inside: the activation of ``channel`` at ``position`` of a layer; the mean over positions without one.
+
+    For (rows, channels, *space) activations ``channel`` is the second axis; for (rows, tokens, features) activations
+    give ``position`` as the token and ``channel`` as the feature. Without ``channel`` the whole layer is averaged.
+    """
+
+    at: str
+    channel: int | None = None
+    position: int | tuple[int, ...] | None = None
+
+    @property
+    def layer(self) -> str:
+        return self.at
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        shape = tuple(outputs.shape[1:])
+        if self.channel is not None and not -shape[self.axis(shape)] <= self.channel < shape[self.axis(shape)]:
+            got, n = f"channel {self.channel}", shape[self.axis(shape)]
+            raise TargetError(expected=f"a channel of {self.at!r}, 0 … {n - 1}", got=got, do=f"Its maps are {shape}.")
+        if self.position is not None:
+            check_index(self.where(), shape[1:] if self.axis(shape) == 0 else shape[:-1], "position")
+        return self
+
+    def axis(self, shape: tuple[int, ...]) -> int:
+        """Which axis holds the channels: the first, but the last of (tokens, features)."""
+        return 1 if len(shape) == 2 else 0
+
+    def where(self) -> tuple[int, ...]:
+        """The position as a tuple."""
+        return self.position if isinstance(self.position, tuple) else (self.position,)  # type: ignore[return-value]
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        maps = outputs.movedim(self.axis(tuple(outputs.shape[1:])) + 1, 1)
+        if self.channel is not None:
+            maps = maps[:, self.channel : self.channel + 1 or None]
+        if self.position is not None:
+            maps = maps[(slice(None), slice(None), *self.where())]
+        return maps.flatten(1).mean(1)
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        unit = f"channel {self.channel} of " if self.channel is not None else ""
+        return f"{unit}layer “{self.at}”" + ("" if self.position is None else f" at {self.position}")
+
+
+@dataclass(frozen=True)
+class Token(Target):
+    """The score of a token id at a position of (rows, tokens, vocabulary) answers; the last and the predicted by default."""
+
+    position: int = -1
+    id: int | None = None
+    ids: tuple[int, ...] = ()
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        answer = main_output(outputs)
+        if answer.ndim != 3:
+            do = "Use Class for one score a class."
+            raise TargetError(expected="answers (rows, tokens, vocabulary)", got=str(tuple(answer.shape)), do=do)
+        check_index((self.position,), tuple(answer.shape[1:2]), "position")
+        chosen = answer[:, self.position].argmax(-1).tolist() if self.id is None else [self.id] * len(answer)
+        check_index((chosen[0],), tuple(answer.shape[2:]), "token id")
+        return replace(self, ids=tuple(chosen))
+
+    def join(self, parts: Sequence[Any]) -> Target:
+        return replace(parts[0], ids=sum((part.ids for part in parts), ()))
+
+    def take(self, rows: Tensor) -> Target:
+        return replace(self, ids=tuple(self.ids[i] for i in rows.tolist()))
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        answer = main_output(outputs)[:, self.position]
+        index = torch.tensor(self.ids)[rows.cpu()].to(answer.device)
+        return answer.gather(1, index[:, None])[:, 0]
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        return f"score of token {self.ids[row] if self.ids else 'predicted'} at position {self.position}"
+
+
+@dataclass(frozen=True, eq=False)
+class Region(Target):
+    """The mean score of a class (the most frequent one by default) inside a mask of (rows, classes, *space) answers."""
+
+    mask: Tensor
+    which: int | str | None = None
+    index: tuple[int, ...] = ()
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        answer, mask = main_output(outputs), torch.as_tensor(self.mask).bool()
+        if answer.ndim < 3 or mask.shape != answer.shape[2:]:
+            got = f"mask {tuple(mask.shape)} for answers {tuple(answer.shape)}"
+            raise ShapeError(expected="a mask of the answer's (height, width)", got=got, do="Resize the mask.")
+        if not bool(mask.any()):
+            raise ShapeError(expected="a mask that marks something", got="an empty mask", do="Mark some places.")
+        if self.which is None:
+            index = tuple(answer.argmax(1)[:, mask.to(answer.device)].mode(1).values.tolist())
+        else:
+            index = (class_index(self.which, answer.shape[1], about.classes),) * len(answer)
+        return replace(self, mask=mask, index=index)
+
+    def join(self, parts: Sequence[Any]) -> Target:
+        return replace(parts[0], index=sum((part.index for part in parts), ()))
+
+    def take(self, rows: Tensor) -> Target:
+        return replace(self, index=tuple(self.index[i] for i in rows.tolist()))
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        answer = main_output(outputs)
+        index = torch.tensor(self.index)[rows.cpu()].to(answer.device)
+        chosen = answer[torch.arange(len(answer), device=answer.device), index]
+        return chosen[:, self.mask.to(answer.device)].mean(1)
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        return f"mean score of “{class_name(self.index[row] if self.index else 0, about.classes)}” inside the marked region"
+
+
+@dataclass(frozen=True, eq=False)
+class Loss(Target):
+    """The loss against true answers: cross-entropy for integer ``truth`` (batch,), squared error for floating."""
+
+    truth: Any
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        answer, truth = main_output(outputs), torch.as_tensor(self.truth)
+        truth = truth.reshape(1) if truth.ndim == 0 else truth
+        if len(truth) != batch:
+            raise ShapeError(expected=f"{batch} true answers", got=str(len(truth)), do="Give one per row.")
+        truth = truth[rows]
+        if not truth.is_floating_point() and (answer.ndim < 2 or int(truth.max()) >= answer.shape[1]):
+            do = "Pass floats for a regression, class indexes for a classifier."
+            raise TargetError(expected="class indexes the model has", got=str(int(truth.max())), do=do)
+        return replace(self, truth=truth.to(answer.device))
+
+    def join(self, parts: Sequence[Any]) -> Target:
+        return replace(parts[0], truth=torch.cat([part.truth for part in parts]))
+
+    def take(self, rows: Tensor) -> Target:
+        return replace(self, truth=self.truth[rows.to(self.truth.device)])
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        answer, truth = main_output(outputs), self.truth[rows.to(self.truth.device)]
+        if truth.is_floating_point():
+            return (answer.reshape(len(answer), -1) - truth.reshape(len(truth), -1)).square().mean(1)
+        return torch.nn.functional.cross_entropy(answer, truth, reduction="none").reshape(len(answer), -1).mean(1)
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        return "loss against the true answer"
+
+
+@dataclass(frozen=True)
+class Function(Target):
+    """Any function of the model's outputs to (rows,) numbers."""
+
+    function: Callable[[Any], Tensor]
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        answer = self.function(outputs)
+        if not isinstance(answer, Tensor) or answer.shape != rows.shape:
+            got = str(tuple(answer.shape)) if isinstance(answer, Tensor) else type(answer).__name__
+            do = "Reduce the outputs to one number a row."
+            raise ShapeError(expected=f"a target function that gives ({len(rows)},)", got=got, do=do)
+        return answer
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        return getattr(self.function, "__name__", "a function of the outputs")
+
+
+def as_target(given: Any) -> Target:
+    """None, an index, a name, one of those per example, a function or a target, as a target."""
+    if isinstance(given, Target):
+        return given
+    if isinstance(given, Tensor) and not given.is_floating_point():
+        given = given.tolist()
+    if hasattr(given, "item") and not isinstance(given, list | tuple):
+        given = given.item()
+    if given is None or (isinstance(given, int | str) and not isinstance(given, bool)):
+        return Class(given)
+    if isinstance(given, list | tuple) and all(isinstance(each, int | str) for each in given):
+        return Class(tuple(given))
+    if callable(given):
+        return Function(given)
+    do = "Use an index, a class name, pl.Neuron(layer, channel), or a function of the outputs."
+    raise TargetError(expected="a target", got=repr(given)[:60], do=do)
+
+
+def class_index(which: int | str, n: int, classes: tuple[str, ...] | None) -> int:
+    """The index of a class given by index or name."""
+    if isinstance(which, str):
+        if classes and which in classes:
+            return classes.index(which)
+        raise TargetError(expected="the name of a class", got=repr(which), do=nearest(which, classes or ()))
+    if not -n <= which < n:
+        raise TargetError(expected=f"a class 0 … {n - 1}", got=str(which), do=f"The model answers {n} numbers a row.")
+    return which % n
+
+
+def class_name(index: int, classes: tuple[str, ...] | None) -> str:
+    """The name of a class, or "class 3"."""
+    return classes[index] if classes and index < len(classes) else f"class {index}"
+
+
+def check_index(index: tuple[int, ...], shape: tuple[int, ...], what: str) -> None:
+    """Refuse an index outside of a shape."""
+    if len(index) > len(shape) or any(not -size <= each < size for each, size in zip(index, shape, strict=False)):
+        raise TargetError(expected=f"{what} within {shape}", got=str(index), do="Choose one the model has.")

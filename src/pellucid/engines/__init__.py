@@ -1,0 +1,1 @@
+"""The engines that methods stand on: points, fills, features, games, coalitions, solves."""
