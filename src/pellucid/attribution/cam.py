@@ -54,7 +54,9 @@ class GradCAM(LayerMap):
 
     Example:
         >>> import torch, pellucid as pl
-        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 2))
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 2)
+        ... )
         >>> pl.GradCAM()(net, torch.rand(1, 1, 8, 8)).values.shape
         torch.Size([1, 1, 6, 6])
     """

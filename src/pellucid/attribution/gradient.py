@@ -88,7 +88,9 @@ class FullGrad(Attributor):
 
     Example:
         >>> import torch, pellucid as pl
-        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(32, 2))
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(1, 2, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(32, 2)
+        ... )
         >>> full = pl.FullGrad()(net, torch.rand(1, 1, 4, 4))
         >>> full.values.shape, bool(full.gap < 1e-4)
         (torch.Size([1, 1, 4, 4]), True)
@@ -136,7 +138,9 @@ def bias_of(part: Any) -> Tensor | None:
 def resized(share: Tensor, shape: tuple[int, ...], space: tuple[int, ...]) -> Tensor:
     """Shares (batch, 1, places) of a map ``shape`` on the input's ``space``, each example's sum kept."""
     if len(shape) != len(space):
-        return (share.sum(-1) / torch.Size(space).numel()).reshape(len(share), 1, *[1] * len(space)).expand(-1, -1, *space)
+        return (
+            (share.sum(-1) / torch.Size(space).numel()).reshape(len(share), 1, *[1] * len(space)).expand(-1, -1, *space)
+        )
     modes = {1: "linear", 2: "bilinear", 3: "trilinear"}
     grown = nn.functional.interpolate(share.reshape(len(share), 1, *shape), size=space, mode=modes[len(space)])
     if tuple(shape) == tuple(space):

@@ -142,7 +142,9 @@ class ExpectedGradients(Attributor):
     paper: ClassVar[str] = "Erion et al. 2021, arXiv:1906.10670"
     units: ClassVar[str] = "target"
     laws: ClassVar = (DUMMY, LINEAR)
-    baseline: Any = option(None, help="rows or a fill to draw baselines from; the table's background, or noise, without")
+    baseline: Any = option(
+        None, help="rows or a fill to draw baselines from; the table's background, or noise, without"
+    )
     draws: int = option(50, at_least=2, help="independent (baseline, time) pairs")
 
     def attribute(self, ask: Probe) -> Found:
@@ -259,7 +261,10 @@ class Shares:
             square = slope.square()
             size = per_example(square.flatten(1).sum(1), slope)
             even = torch.full_like(square, 1 / square[0].numel())
-            self.share, self.score = torch.where(size > 0, square / size.clamp_min(torch.finfo(size.dtype).tiny), even), score
+            self.share, self.score = (
+                torch.where(size > 0, square / size.clamp_min(torch.finfo(size.dtype).tiny), even),
+                score,
+            )
 
     def result(self) -> Tensor:
         return self.total

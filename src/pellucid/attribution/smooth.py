@@ -45,7 +45,9 @@ class Smooth(Attributor):
     draws: int = option(50, at_least=2, help="noisy copies")
     noise: float = option(0.15, above=0, help="width of the noise, as a share of each example's range")
     of: Literal["mean", "square", "variance"] = option(
-        "mean", choices=("mean", "square", "variance"), help="what is kept of the explanations: mean, square or variance"
+        "mean",
+        choices=("mean", "square", "variance"),
+        help="what is kept of the explanations: mean, square or variance",
     )
 
     @property

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pellucid.core.leaves import Leaves, leaves_of
-from pellucid.core.model import like_probabilities
 from pellucid.core.modality import Modality
+from pellucid.core.model import like_probabilities
 from pellucid.core.prediction import TASKS, Prediction, predicted
 from pellucid.core.run import Pace
 from pellucid.core.target import Outputs
@@ -45,7 +45,9 @@ class BlackBox:
         batch: int = 1024,
     ) -> None:
         if not callable(predict):
-            raise DtypeError(expected="a predict function", got=type(predict).__name__, do="Pass e.g. model.predict_proba.")
+            raise DtypeError(
+                expected="a predict function", got=type(predict).__name__, do="Pass e.g. model.predict_proba."
+            )
         if task is not None and task not in TASKS:
             raise OptionError(expected=f"a task of {TASKS}", got=repr(task), do="Leave it out to have it read off.")
         if batch < 1:
@@ -89,7 +91,9 @@ class BlackBox:
         if not np.isfinite(answers).all():
             bad = int((~np.isfinite(answers)).reshape(len(answers), -1).any(1).sum())
             do = "Make predict answer every row with finite numbers."
-            raise NonFiniteError(expected="finite answers", got=f"NaN or infinity in {bad} of {len(answers)} rows", do=do)
+            raise NonFiniteError(
+                expected="finite answers", got=f"NaN or infinity in {bad} of {len(answers)} rows", do=do
+            )
         return torch.from_numpy(answers)
 
     def main(self, raw: Tensor) -> Tensor:

@@ -47,7 +47,9 @@ class Leaves:
             return [values]
         shapes = [self.tensors[i].shape[1:] for i in self.explained]
         parts = values.split([shape.numel() for shape in shapes], dim=-1)
-        return [part.unflatten(-1, shape) if shape else part.squeeze(-1) for part, shape in zip(parts, shapes, strict=True)]
+        return [
+            part.unflatten(-1, shape) if shape else part.squeeze(-1) for part, shape in zip(parts, shapes, strict=True)
+        ]
 
     def tree(self, values: Tensor) -> Any:
         """Values in the structure of the inputs: a tensor, or a dict / tuple with the explained leaves only."""
@@ -57,7 +59,9 @@ class Leaves:
             return {self.names[i]: part for i, part in zip(self.explained, parts, strict=True)}
         return tuple(parts) if isinstance(whole, tuple) and len(parts) > 1 else parts[0]
 
-    def arguments(self, points: Tensor | None, rows: Tensor, dtype: torch.dtype) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(
+        self, points: Tensor | None, rows: Tensor, dtype: torch.dtype
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments for the given rows, with ``points`` (rows, *shape) as explained leaves."""
         whole = len(rows) == self.batch and bool((rows == torch.arange(self.batch)).all())
         leaves = [self._rows(leaf, rows, whole) for leaf in self.tensors]
@@ -130,7 +134,9 @@ def leaf_of(value: Any, name: str, device: torch.device, dtype: torch.dtype) -> 
         value = value.to(dtype)
         if not bool(torch.isfinite(value).all()):
             bad = int((~torch.isfinite(value)).sum())
-            raise NonFiniteError(expected="finite inputs" + where, got=f"{bad} NaN or infinite values", do="Clean them.")
+            raise NonFiniteError(
+                expected="finite inputs" + where, got=f"{bad} NaN or infinite values", do="Clean them."
+            )
     return value
 
 

@@ -150,7 +150,12 @@ class PackedProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        return torch.ops.mkldnn._linear_pointwise(grads[0].contiguous(), ctx.back, None, "none", [], ""), None, None, None
+        return (
+            torch.ops.mkldnn._linear_pointwise(grads[0].contiguous(), ctx.back, None, "none", [], ""),
+            None,
+            None,
+            None,
+        )
 
 
 def pack_linears(module: nn.Module) -> bool:

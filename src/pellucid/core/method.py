@@ -74,7 +74,9 @@ class Attributor(Method):
     discrete: ClassVar[bool] = False
     folding: ClassVar[Literal["sum", "norm"]] = "sum"
 
-    def __call__(self, model: Studied | nn.Module, inputs: Any, target: Any = None, at: str | None = None) -> Attribution:
+    def __call__(
+        self, model: Studied | nn.Module, inputs: Any, target: Any = None, at: str | None = None
+    ) -> Attribution:
         """Explain ``target`` (the predicted class without one) for ``inputs``, or for the layer named by ``at``."""
         ask = question(model, inputs, target, at, discrete=self.discrete)
         with ask.model.session():

@@ -15,8 +15,8 @@ from pellucid.core.leaves import HALVES, Leaves, leaves_of
 from pellucid.core.levers import Fast, faster_twin
 from pellucid.core.modality import Modality
 from pellucid.core.prediction import TASKS, Prediction, predicted
-from pellucid.core.run import Pace, current_settings
-from pellucid.core.site import EmbeddingSite, Site, embedding_reached, first_tensor
+from pellucid.core.run import Pace
+from pellucid.core.site import EmbeddingSite, embedding_reached, first_tensor
 from pellucid.core.target import Outputs, main_output
 from pellucid.core.twin import borrowed, fingerprint, stamp, twin_of
 from pellucid.errors import DtypeError, MixedRowsError, ModelError, NonFiniteError, OptionError, OutputError, ShapeError
@@ -136,7 +136,9 @@ class Model:
             got = f"{len(self.classes)} class names"
             raise ShapeError(expected=f"{values.shape[1]} class names", got=got, do="Name every output of the model.")
         if not bool(torch.isfinite(values).all()):
-            raise NonFiniteError(expected="finite answers", got="NaN or infinite outputs", do="Check weights and inputs.")
+            raise NonFiniteError(
+                expected="finite answers", got="NaN or infinite outputs", do="Check weights and inputs."
+            )
         task = self.task_of(values)
         if task == "regression" or (task == "image" and self.classes is None):
             return Outputs(self.classes, "values")
@@ -282,7 +284,9 @@ def unfit(error: Exception, leaves: Leaves) -> ModelError | ShapeError:
     if any(word in reason for word in ("shape", "size", "dimension", "channels", "must match")):
         return ShapeError(expected="inputs of the shape the model takes", got=f"{shape} ({reason})", do="Reshape them.")
     do = "Call the module on these inputs yourself; what fails there fails here."
-    return ModelError(expected=f"a model that runs on inputs of shape {shape}", got=f"{type(error).__name__}: {reason}", do=do)
+    return ModelError(
+        expected=f"a model that runs on inputs of shape {shape}", got=f"{type(error).__name__}: {reason}", do=do
+    )
 
 
 def like_probabilities(values: Tensor) -> bool:
@@ -300,5 +304,3 @@ def _note_shape(name: str, shapes: dict[str, list[tuple[int, ...]]]) -> Any:
             shapes.setdefault(name, []).append(tuple(tensor.shape[1:]))
 
     return note
-
-

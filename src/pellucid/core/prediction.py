@@ -111,7 +111,9 @@ class ValuePrediction(Prediction):
 
     def figure(self, row: int = 0) -> Figure:
         flat = self.array(row).ravel()
-        rows = tuple((class_name(i, self.about.classes) if len(flat) > 1 else "value", f"{v:.4g}") for i, v in enumerate(flat))
+        rows = tuple(
+            (class_name(i, self.about.classes) if len(flat) > 1 else "value", f"{v:.4g}") for i, v in enumerate(flat)
+        )
         return Sheet(title="prediction", header=("output", "value"), rows=rows, alt=self.words(row))
 
 
@@ -159,7 +161,9 @@ class TokenPrediction(Prediction):
         best = self.values[row, -1].softmax(-1).topk(6)
         labels = tuple(class_name(int(i), self.about.classes) for i in best.indices)
         values = np.asarray(best.values.detach().cpu().double())
-        return Bars(title="next token", labels=labels, values=values, signed=False, unit="probability", alt=self.words(row))
+        return Bars(
+            title="next token", labels=labels, values=values, signed=False, unit="probability", alt=self.words(row)
+        )
 
 
 TASKS = ("classification", "regression", "image", "tokens")

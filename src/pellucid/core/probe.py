@@ -234,7 +234,9 @@ class Probe:
             size = 1 if pace is None else self.run.size(pace, len(flat) - done)
             answers.append(self._piece(flat[done : done + size], rows[done : done + size], grad=grad))
             done += size
-        values, score = (torch.cat(parts).unflatten(0, (len(block), self.batch)) for parts in zip(*answers, strict=True))
+        values, score = (
+            torch.cat(parts).unflatten(0, (len(block), self.batch)) for parts in zip(*answers, strict=True)
+        )
         if clean:
             self.bound.settle(score[0].detach())
         return values, score
@@ -304,7 +306,10 @@ class Probe:
             leaves = [zeros[site] for site in sites]
             none = [None] * len(sites)
             slopes = torch.autograd.grad(score.sum(), leaves, allow_unused=True) if score.requires_grad else none
-        found = [(values[site], torch.zeros_like(values[site]) if slope is None else slope) for site, slope in zip(sites, slopes, strict=True)]
+        found = [
+            (values[site], torch.zeros_like(values[site]) if slope is None else slope)
+            for site, slope in zip(sites, slopes, strict=True)
+        ]
         return found, score.detach()
 
     def _outputs(
@@ -379,4 +384,6 @@ def out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory", "defaultcpuallocator"))
+    return any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory", "defaultcpuallocator")
+    )

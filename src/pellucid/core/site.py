@@ -21,7 +21,7 @@ from pellucid.errors import LayerError, nearest
 Action = Callable[[Tensor], Tensor | None]
 
 
-class Stop(Exception):  # noqa: N818 - not an error: ends a forward pass after the last layer needed
+class Stop(Exception):
     """Everything needed was seen."""
 
 

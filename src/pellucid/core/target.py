@@ -129,7 +129,10 @@ class Sum(Target):
 
     def words(self, about: Outputs, row: int = 0) -> str:
         parts = [(weight, term.words(about, row)) for weight, term in self.terms]
-        texts = [("− " if weight < 0 else "+ ") + ("" if abs(weight) == 1 else f"{abs(weight):g} × ") + text for weight, text in parts]
+        texts = [
+            ("− " if weight < 0 else "+ ") + ("" if abs(weight) == 1 else f"{abs(weight):g} × ") + text
+            for weight, text in parts
+        ]
         return " ".join(texts).removeprefix("+ ")
 
 

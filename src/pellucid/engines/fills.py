@@ -68,7 +68,9 @@ class Constant(Fill):
             raise OptionError(expected="a finite baseline", got="NaN or infinity", do="Clean it.")
         if not broadcasts(value.shape, leaves.values.shape):
             got, shape = f"shape {tuple(value.shape)}", tuple(leaves.values.shape)
-            raise ShapeError(expected=f"a baseline that broadcasts to {shape}", got=got, do="Give one row, or one a row.")
+            raise ShapeError(
+                expected=f"a baseline that broadcasts to {shape}", got=got, do="Give one row, or one a row."
+            )
         return value.expand(leaves.values.shape)[None]
 
     def __eq__(self, other: object) -> bool:

@@ -103,9 +103,13 @@ class Images(Modality):
     def input_figure(self, inputs: Array) -> Figure:
         if inputs.ndim != 3:
             return super().input_figure(inputs)
-        return Picture(title="input", pixels=self.pixels(inputs), alt=f"the picture, {inputs.shape[1]} by {inputs.shape[2]}")
+        return Picture(
+            title="input", pixels=self.pixels(inputs), alt=f"the picture, {inputs.shape[1]} by {inputs.shape[2]}"
+        )
 
-    def map_figure(self, values: Array, inputs: Array, *, title: str = "", limit: float | None = None, **rest: Any) -> Figure:
+    def map_figure(
+        self, values: Array, inputs: Array, *, title: str = "", limit: float | None = None, **rest: Any
+    ) -> Figure:
         if values.ndim not in (2, 3) or inputs.ndim != 3:
             return super().map_figure(values, inputs, title=title, limit=limit, **rest)
         return heat(values, title=title, limit=limit, under=self.pixels(inputs))
@@ -122,7 +126,9 @@ def open_picture(path: Path) -> Any:
     try:
         with Image.open(path, formats=formats) as picture:
             if picture.width * picture.height > MOST_PIXELS:
-                raise PictureError(expected="a picture of ordinary size", got=f"{picture.width} × {picture.height}", do=do)
+                raise PictureError(
+                    expected="a picture of ordinary size", got=f"{picture.width} × {picture.height}", do=do
+                )
             picture.load()
             return ImageOps.exif_transpose(picture)
     except PictureError:

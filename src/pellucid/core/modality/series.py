@@ -45,9 +45,13 @@ class Series(Modality):
     def input_figure(self, inputs: Array) -> Figure:
         time = np.arange(inputs.shape[-1]) / self.rate
         lines = dict(zip(self.names(inputs), inputs, strict=True))
-        return Curve(title="input", x=time, lines=lines, x_label="seconds" if self.rate != 1 else "step", alt="the signal")
+        return Curve(
+            title="input", x=time, lines=lines, x_label="seconds" if self.rate != 1 else "step", alt="the signal"
+        )
 
-    def map_figure(self, values: Array, inputs: Array, *, title: str = "", limit: float | None = None, **rest: Any) -> Figure:
+    def map_figure(
+        self, values: Array, inputs: Array, *, title: str = "", limit: float | None = None, **rest: Any
+    ) -> Figure:
         if values.ndim != 2:
             return super().map_figure(values, inputs, title=title, limit=limit, **rest)
         return Grid(title=title, figures=(self.input_figure(inputs), heat(values, title=title, limit=limit)), columns=1)

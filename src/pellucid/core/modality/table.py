@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pellucid.core.figure import Figure
-from pellucid.core.figure import Sheet
+from pellucid.core.figure import Figure, Sheet
 from pellucid.core.modality.plain import Array, Modality, bars
 from pellucid.errors import DtypeError, EmptyError, NonFiniteError, OptionError, ShapeError, UnknownName, nearest
 
@@ -98,7 +97,9 @@ class Table(Modality):
         try:
             return given[name]
         except KeyError:
-            raise UnknownName(expected=f"a value for column {name!r}", got="none", do=nearest(name, given.keys())) from None
+            raise UnknownName(
+                expected=f"a value for column {name!r}", got="none", do=nearest(name, given.keys())
+            ) from None
 
     def _column(self, name: str, cells: Array) -> Array:
         if name in self.categories:
@@ -115,7 +116,9 @@ class Table(Modality):
             do = f"Name its levels: pl.Table(categories={{{name!r}: (…)}})."
             raise DtypeError(expected=f"numbers in column {name!r}", got=repr(cells[0]), do=do) from None
         if not np.isfinite(numbers).all():
-            raise NonFiniteError(expected=f"finite numbers in column {name!r}", got="NaN or infinity", do="Impute them.")
+            raise NonFiniteError(
+                expected=f"finite numbers in column {name!r}", got="NaN or infinity", do="Impute them."
+            )
         return numbers
 
     def encode(self, rows: Array) -> Array:
@@ -177,7 +180,9 @@ class Table(Modality):
         rows = tuple(zip(self.columns, self.details(inputs), strict=True))
         return Sheet(title="input", header=("column", "value"), rows=rows, alt="the row's values")
 
-    def map_figure(self, values: Array, inputs: Array, *, title: str = "", limit: float | None = None, **rest: Any) -> Figure:
+    def map_figure(
+        self, values: Array, inputs: Array, *, title: str = "", limit: float | None = None, **rest: Any
+    ) -> Figure:
         if values.ndim != 1 or len(values) not in (len(self.columns), self.slots[-1].stop):
             return super().map_figure(values, inputs, title=title, limit=limit, **rest)
         values = values if len(values) == len(self.columns) else self.by_column(values)

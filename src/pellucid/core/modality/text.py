@@ -85,7 +85,9 @@ class Text(Modality):
 
     def special(self, ids: Tensor) -> Tensor:
         """Where ids are special tokens (not words): same shape, bool."""
-        known = set(getattr(self.tokenizer, "all_special_ids", None) or ()) - {getattr(self.tokenizer, "unk_token_id", None)}
+        known = set(getattr(self.tokenizer, "all_special_ids", None) or ()) - {
+            getattr(self.tokenizer, "unk_token_id", None)
+        }
         return torch.isin(ids, torch.tensor(sorted(known | {self.pad_id}), device=ids.device))
 
     def tokens(self, ids: Array) -> tuple[str, ...]:
@@ -118,7 +120,9 @@ class Text(Modality):
         words, _ = self.words(self.tokens(inputs))
         return MarkedText(title="input", tokens=words, values=np.zeros(len(words)), limit=1.0, alt=" ".join(words))
 
-    def map_figure(self, values: Array, inputs: Array, *, title: str = "", limit: float | None = None, **rest: Any) -> Figure:
+    def map_figure(
+        self, values: Array, inputs: Array, *, title: str = "", limit: float | None = None, **rest: Any
+    ) -> Figure:
         if values.ndim != 1 or len(values) != len(inputs):
             return super().map_figure(values, inputs, title=title, limit=limit, **rest)
         words, index = self.words(self.tokens(inputs))

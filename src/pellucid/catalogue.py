@@ -1,0 +1,91 @@
+"""The catalogue: one row a method. Docs, command line and the law suite read it; a method is tested by being listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pellucid.errors import MethodError, nearest
+
+EVERYTHING = ("image", "table", "text", "series", "tensor")
+SPATIAL = ("image", "series")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method: its public name, where it lives ("module:name"), its family, what it reads, and its paper."""
+
+    name: str
+    place: str
+    family: str
+    modalities: tuple[str, ...]
+    paper: str
+
+
+def _rows(place: str, family: str, *rows: tuple[str, tuple[str, ...], str]) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(name, f"pellucid.attribution.{place}:{name}", family, modalities, paper)
+        for name, modalities, paper in rows
+    )
+
+
+METHODS: tuple[Entry, ...] = (
+    *_rows(
+        "gradient",
+        "gradient",
+        ("Saliency", EVERYTHING, "Simonyan, Vedaldi & Zisserman 2014, arXiv:1312.6034"),
+        ("InputXGradient", EVERYTHING, "Shrikumar et al. 2016, arXiv:1605.01713"),
+        ("FullGrad", SPATIAL, "Srinivas & Fleuret 2019, arXiv:1905.00780"),
+    ),
+    *_rows(
+        "path",
+        "path",
+        ("IntegratedGradients", EVERYTHING, "Sundararajan, Taly & Yan 2017, arXiv:1703.01365"),
+        ("ExpectedGradients", EVERYTHING, "Erion et al. 2021, arXiv:1906.10670"),
+        ("Conductance", EVERYTHING, "Dhamdhere, Sundararajan & Yan 2018, arXiv:1805.12233"),
+        ("BlurIG", SPATIAL, "Xu, Venugopalan & Sundararajan 2020, arXiv:2004.03383"),
+        ("GuidedIG", EVERYTHING, "Kapishnikov et al. 2021, arXiv:2106.09788"),
+        ("IDGI", EVERYTHING, "Yang, Wang & Bilgic 2023, arXiv:2303.14242"),
+    ),
+    *_rows(
+        "smooth",
+        "smooth",
+        ("Smooth", EVERYTHING, "Smilkov et al. 2017, arXiv:1706.03825"),
+        ("SmoothGrad", EVERYTHING, "Smilkov et al. 2017, arXiv:1706.03825"),
+        ("VarGrad", EVERYTHING, "Adebayo et al. 2018, arXiv:1810.03307"),
+    ),
+    *_rows(
+        "cam",
+        "cam",
+        ("CAM", SPATIAL, "Zhou et al. 2016, arXiv:1512.04150"),
+        ("GradCAM", SPATIAL, "Selvaraju et al. 2017, arXiv:1610.02391"),
+    ),
+    *_rows(
+        "perturbation",
+        "perturbation",
+        ("Occlusion", EVERYTHING, "Zeiler & Fergus 2014, arXiv:1311.2901"),
+        ("Ablation", EVERYTHING, "Zeiler & Fergus 2014, arXiv:1311.2901"),
+    ),
+    *_rows("shapley", "shapley", ("KernelSHAP", EVERYTHING, "Lundberg & Lee 2017, arXiv:1705.07874")),
+)
+
+
+def entry(name: str) -> Entry:
+    """The row of a method; MethodError with near names where there is none.
+
+    >>> entry("KernelSHAP").family
+    'shapley'
+    """
+    for each in METHODS:
+        if each.name.lower() == name.lower():
+            return each
+    raise MethodError(
+        expected="the name of a method", got=repr(name), do=nearest(name, [each.name for each in METHODS])
+    )
+
+
+def find(name: str) -> Any:
+    """The class of a method, imported on demand."""
+    module, attribute = entry(name).place.split(":")
+    return getattr(import_module(module), attribute)
