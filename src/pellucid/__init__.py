@@ -16,7 +16,8 @@ PLACES = {
     "core.model": ("Model", "Layer"),
     "core.blackbox": ("BlackBox",),
     "core.modality": ("Images", "Modality", "Series", "Table", "Text"),
-    "core.target": ("Class", "Function", "Loss", "Neuron", "Output", "Probability", "Region", "Target", "Token"),
+    "core.target": ("Class", "Function", "Loss", "Output", "Probability", "Target"),
+    "core.places": ("Neuron", "Region", "Token"),
     "core.run": ("Receipt", "current_settings", "settings"),
     "core.result": ("Attribution",),
     "core.prediction": ("Prediction",),
@@ -81,6 +82,9 @@ if TYPE_CHECKING:
     from pellucid.core.modality import Text as Text
     from pellucid.core.model import Layer as Layer
     from pellucid.core.model import Model as Model
+    from pellucid.core.places import Neuron as Neuron
+    from pellucid.core.places import Region as Region
+    from pellucid.core.places import Token as Token
     from pellucid.core.prediction import Prediction as Prediction
     from pellucid.core.result import Attribution as Attribution
     from pellucid.core.run import Receipt as Receipt
@@ -90,12 +94,9 @@ if TYPE_CHECKING:
     from pellucid.core.target import Class as Class
     from pellucid.core.target import Function as Function
     from pellucid.core.target import Loss as Loss
-    from pellucid.core.target import Neuron as Neuron
     from pellucid.core.target import Output as Output
     from pellucid.core.target import Probability as Probability
-    from pellucid.core.target import Region as Region
     from pellucid.core.target import Target as Target
-    from pellucid.core.target import Token as Token
     from pellucid.engines.features import Columns as Columns
     from pellucid.engines.features import Elements as Elements
     from pellucid.engines.features import Groups as Groups

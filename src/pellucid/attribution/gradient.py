@@ -77,8 +77,8 @@ class FullGrad(Attributor):
         \quad f(x) = x \cdot \nabla f + \sum_l b_l \cdot \nabla_{z_l} f
 
     The bias of a convolution, linear layer or batch-norm acts at every place of its output. ψ is bilinear resizing to
-    the input's size that keeps the sum, and spreads what has no place (a linear layer's) evenly; the paper's display (absolute values, each map scaled to [0, 1]) is left to
-    the reader, so that the parts still add up.
+    the input's size that keeps the sum, and spreads what has no place (a linear layer's) evenly. The paper's display
+    (absolute values, each map scaled to [0, 1]) is left to the reader, so that the parts still add up.
 
     Shapes: inputs (batch, channels, \*space) → map (batch, 1, \*space).
     Units:  those of the target.
@@ -129,9 +129,10 @@ def biases(model: Model) -> dict[Site, Tensor]:
 
 def bias_of(part: Any) -> Tensor | None:
     """The bias of an affine layer; that of a batch-norm includes its running mean."""
-    if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
-        scale = (part.running_var + part.eps).rsqrt() * (part.weight if part.affine else 1)
-        return (part.bias if part.affine else 0) - part.running_mean * scale
+    mean, variance = getattr(part, "running_mean", None), getattr(part, "running_var", None)
+    if isinstance(part, nn.modules.batchnorm._BatchNorm) and mean is not None and variance is not None:
+        scale = (variance + part.eps).rsqrt()
+        return part.bias - mean * scale * part.weight if part.affine else -mean * scale
     return part.bias if isinstance(part, nn.Linear | nn.modules.conv._ConvNd) else None
 
 

@@ -14,7 +14,7 @@ from pellucid.core.probe import Probe
 from pellucid.core.reduce import Moments
 from pellucid.core.site import Site
 from pellucid.engines.fills import Marginal, Noise, as_fill, background, baseline, blurred
-from pellucid.engines.points import gauss_legendre, lifted, per_example, sine_squared, straight, uniforms
+from pellucid.engines.points import gauss_legendre, lifted, only, per_example, sine_squared, straight, uniforms
 from pellucid.engines.walk import Times, walked
 from pellucid.errors import OptionError, ShapeError
 
@@ -56,12 +56,12 @@ class IntegratedGradients(Attributor):
         if self.steps is not None:
             nodes, weights = gauss_legendre(self.steps)
             slope = ask.gradient(straight(base, ask.inputs, nodes), weights=weights)
-            return Found((ask.inputs - base) * slope, base_score=ask.forward(lambda k: base[None])[0])
+            return Found((ask.inputs - base) * slope, base_score=ask.forward(only(base))[0])
         return self.until_exact(ask, base)
 
     def until_exact(self, ask: Probe, base: Tensor) -> Found:
         """Double the nodes, for the examples that need it, until gap and change are small."""
-        base_score = ask.forward(lambda k: base[None])[0]
+        base_score = ask.forward(only(base))[0]
         score, count, left = ask.score, 4, torch.arange(ask.batch)
         nodes, weights = sine_squared(count)
         slope = ask.gradient(straight(base, ask.inputs, nodes), weights=weights)
@@ -109,13 +109,13 @@ class Conductance(Attributor):
     steps: int = option(32, at_least=2, help="intervals on the path")
 
     def attribute(self, ask: Probe) -> Found:
-        if not isinstance(ask.site, Site):
+        outer, site = ask.outer, ask.site
+        if outer is None or not isinstance(site, Site):
             do = "Use Conductance()(model, inputs, at='layer'); IntegratedGradients answers for the inputs."
             raise OptionError(expected="a hidden layer to ask about", got="none", do=do)
-        outer, site = ask.outer, ask.site
         base = baseline(self.baseline, outer)
         values = walked(ask, lambda t: outer.record(site, torch.lerp(base, outer.inputs, t)), self.steps)
-        return Found(values, base_score=outer.forward(lambda k: base[None])[0])
+        return Found(values, base_score=outer.forward(only(base))[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +206,7 @@ class BlurIG(Attributor):
             raise ShapeError(expected="inputs (batch, channels, *space)", got=str(tuple(x.shape)), do=do)
         widest = min(x.shape[2:]) / 2 if self.sigma is None else self.sigma
         values = walked(ask, lambda t: blurred(x, widest * (1 - t) ** 2), self.steps)
-        return Found(values, base_score=ask.forward(lambda k: blurred(x, widest)[None])[0])
+        return Found(values, base_score=ask.forward(only(blurred(x, widest)))[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,7 +301,7 @@ class GuidedIG(Attributor):
         base, end = baseline(self.baseline, ask), ask.inputs
         x, values = base.clone(), torch.zeros_like(base)
         for step in range(1, self.steps + 1):
-            slope = ask.gradient(lambda k, here=x: here[None])
+            slope = ask.gradient(only(x))
             time = step / self.steps
             low, high = (torch.lerp(base, end, t) for t in (max(time - self.stray, 0), min(time + self.stray, 1)))
             for row in range(len(x)):
@@ -309,7 +309,7 @@ class GuidedIG(Attributor):
                 new = self.step(x[row], slope[row], low[row], high[row], end[row], left)
                 values[row] += (new - x[row]) * slope[row]
                 x[row] = new
-        return Found(values, base_score=ask.forward(lambda k: base[None])[0])
+        return Found(values, base_score=ask.forward(only(base))[0])
 
     def step(self, x: Tensor, slope: Tensor, low: Tensor, high: Tensor, end: Tensor, left: float) -> Tensor:
         """Move the coordinates of least slope until only ``left`` of the distance to ``end`` remains."""

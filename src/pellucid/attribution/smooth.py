@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 
 from pellucid.attribution.gradient import Saliency
-from pellucid.core.law import DUMMY, LINEAR
+from pellucid.core.law import DUMMY, LINEAR, Law
 from pellucid.core.method import Attributor, Found, option
 from pellucid.core.probe import Probe
 from pellucid.core.reduce import Moments
@@ -30,7 +30,7 @@ class Smooth(Attributor):
     Units:  those of the wrapped method (squared for "square" and "variance").
     Cost:   ``draws`` times the wrapped method.
     Raises: what the wrapped method raises.
-    Source: Smilkov et al. 2017, arXiv:1706.03825, section 2.2; squares and variance: Hooker et al. 2019, arXiv:1806.10758.
+    Source: Smilkov et al. 2017, arXiv:1706.03825, section 2.2; squares: Hooker et al. 2019, arXiv:1806.10758.
 
     Example:
         >>> import torch, pellucid as pl
@@ -40,7 +40,7 @@ class Smooth(Attributor):
 
     paper: ClassVar[str] = "Smilkov et al. 2017, arXiv:1706.03825"
     units: ClassVar[str] = "those of the wrapped method"
-    laws: ClassVar = (DUMMY,)
+    laws: ClassVar[tuple[Law, ...]] = (DUMMY,)
     method: Attributor = field(default_factory=Saliency, kw_only=False, metadata={"help": "the method to smooth"})
     draws: int = option(50, at_least=2, help="noisy copies")
     noise: float = option(0.15, above=0, help="width of the noise, as a share of each example's range")
@@ -71,7 +71,6 @@ class Smooth(Attributor):
             moments.update(numbers, values.square() if self.of == "square" else values, values)
         if self.of == "variance":
             return Found(moments.variance)
-        assert moments.mean is not None
         return Found(moments.mean, standard_error=moments.standard_error)
 
 

@@ -76,7 +76,7 @@ class Leaves:
 
     def _rows(self, leaf: Any, rows: Tensor, whole: bool) -> Any:
         if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != self.batch:
-            return leaf
+            return leaf.clone() if isinstance(leaf, Tensor) else leaf
         return leaf.clone() if whole else leaf[rows.to(leaf.device)]
 
     def take(self, rows: Tensor) -> Leaves:
@@ -93,7 +93,7 @@ class Leaves:
 
 
 def leaves_of(tree: Any, device: torch.device, dtype: torch.dtype) -> Leaves:
-    """Check the inputs and take them apart; everything is copied to ``device``, floats to ``dtype`` (float32 for halves)."""
+    """Check the inputs and take them apart; everything goes to ``device``, floats to ``dtype`` (float32 for halves)."""
     if isinstance(tree, Mapping):
         tree = dict(tree)
     if isinstance(tree, list):
@@ -129,7 +129,9 @@ def leaf_of(value: Any, name: str, device: torch.device, dtype: torch.dtype) -> 
         raise DtypeError(expected="tensors, or tuples / dicts of tensors" + where, got=kind, do=do)
     if value.is_complex():
         raise DtypeError(expected="real numbers" + where, got=str(value.dtype), do="Pass real and imaginary parts.")
-    value = value.detach().to(device)
+    if value.layout != torch.strided:
+        raise DtypeError(expected="dense tensors" + where, got=str(value.layout), do="Pass inputs.to_dense().")
+    value = value.detach().to(device, copy=True)
     if value.is_floating_point():
         value = value.to(dtype)
         if not bool(torch.isfinite(value).all()):

@@ -54,7 +54,7 @@ def faster_twin(twin: nn.Module, make: Callable[[], nn.Module], call: Call) -> F
         last = any(isinstance(part, nn.Conv2d) for part in module.modules())
         if last:
             own_storage(module)
-            module.to(memory_format=torch.channels_last)
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             words.append("channels-last")
         if pairs:
             words.append("folded batch-norm")

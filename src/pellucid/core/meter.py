@@ -6,14 +6,14 @@ import time
 from typing import Any
 
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pellucid.core.run import COMFORTABLE_BLOCK, Pace
 
 
 class Meter:
-    """Times a call; with ``measure`` also adds up the bytes of every new tensor (``total``) and finds the ``largest``."""
+    """Times a call; with ``measure`` also adds up the bytes of new tensors (``total``) and finds the ``largest``."""
 
     def __init__(self, *, measure: bool) -> None:
         self.total = self.largest = 0
@@ -23,11 +23,11 @@ class Meter:
     def pace(self, rows: int, *, grad: bool) -> Pace:
         """What was measured on ``rows`` rows, as the pace of all later calls.
 
-        Backward frees as it goes, so a gradient needs the forward half of all that was made and a little more. Blocks
-        over 30 MB cost page faults: the first guess keeps the largest tensor below that.
+        A gradient needs all that forward made and, as backward frees while it goes, a little more; plain predictions
+        need a few of the largest. Blocks over 30 MB cost page faults: the first guess keeps the largest below that.
         """
         largest = max(self.largest // rows, 1)
-        needed = int(0.6 * self.total) // rows if grad else 3 * largest
+        needed = self.total // rows + 2 * largest if grad else 3 * largest
         comfortable = COMFORTABLE_BLOCK if grad else COMFORTABLE_BLOCK // 2
         return Pace(max(1, needed), largest, max(1, comfortable // largest), {})
 
@@ -43,14 +43,14 @@ class Meter:
             self._mode.__exit__(*error)
 
 
-class Allocations(TorchDispatchMode):
+class Allocations(TorchFunctionMode):
     """Sees every operation's outputs; those that are not views of its inputs are new memory."""
 
     def __init__(self, meter: Meter) -> None:
         super().__init__()
         self.meter = meter
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         known = {pointer(each) for each in pytree.tree_leaves((args, kwargs))}
         for each in pytree.tree_leaves(out):

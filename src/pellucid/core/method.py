@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,7 +15,7 @@ from pellucid.core.law import COMPLETE, Law
 from pellucid.core.model import Model
 from pellucid.core.probe import Bound, Probe, Studied
 from pellucid.core.result import Attribution, MethodNote
-from pellucid.core.run import Run, current_settings
+from pellucid.core.run import Run, current_settings, undisturbed
 from pellucid.core.site import EmbeddingSite
 from pellucid.core.target import as_target
 from pellucid.errors import DtypeError, NonFiniteError, OptionError
@@ -78,10 +79,12 @@ class Attributor(Method):
         self, model: Studied | nn.Module, inputs: Any, target: Any = None, at: str | None = None
     ) -> Attribution:
         """Explain ``target`` (the predicted class without one) for ``inputs``, or for the layer named by ``at``."""
-        ask = question(model, inputs, target, at, discrete=self.discrete)
-        with ask.model.session():
-            found = self.attribute(ask)
-        return self.result(ask, found if isinstance(found, Found) else Found(found), at)
+        studied = as_studied(model)
+        with undisturbed(studied.device):
+            ask = question(studied, inputs, target, at, discrete=self.discrete)
+            with ask.model.session():
+                found = self.attribute(ask)
+            return self.result(ask, found if isinstance(found, Found) else Found(found), at)
 
     def attribute(self, ask: Probe) -> Tensor | Found:
         """The method's own mathematics: a probe in, values of the probed shape out."""
@@ -166,8 +169,10 @@ def check_option(method: str, each: Field[Any], value: Any) -> None:
         raise OptionError(expected=f"{name} one of {choices}", got=got, do=do)
     if value is None or (above is None and at_least is None):
         return
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise OptionError(expected=f"{name} a number", got=got, do=do)
+    if "float" not in str(each.type) and not isinstance(value, Integral):
+        raise OptionError(expected=f"{name} a whole number", got=got, do=do)
     if above is not None and not value > above:
         raise OptionError(expected=f"{name} above {above}", got=got, do=do)
     if at_least is not None and not value >= at_least:

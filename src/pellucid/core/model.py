@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any
@@ -15,10 +15,10 @@ from pellucid.core.leaves import HALVES, Leaves, leaves_of
 from pellucid.core.levers import Fast, faster_twin
 from pellucid.core.modality import Modality
 from pellucid.core.prediction import TASKS, Prediction, predicted
-from pellucid.core.run import Pace
+from pellucid.core.run import Pace, undisturbed
 from pellucid.core.site import EmbeddingSite, embedding_reached, first_tensor
 from pellucid.core.target import Outputs, main_output
-from pellucid.core.twin import borrowed, fingerprint, stamp, twin_of
+from pellucid.core.twin import borrowed, fingerprint, stamp, twin_of, unwritten
 from pellucid.errors import DtypeError, MixedRowsError, ModelError, NonFiniteError, OptionError, OutputError, ShapeError
 
 Change = Callable[[nn.Module], Any]
@@ -46,7 +46,7 @@ class Layer:
 
 
 class Model:
-    """A network under study: a twin of ``module`` that shares its weights, in eval mode and frozen; yours is not touched.
+    """A network under study: a twin of ``module`` on the same weights, in eval mode and frozen; yours is not touched.
 
     ``inputs`` says what goes in (``pl.Images``, ``pl.Table``, ``pl.Text``, ``pl.Series``; plain tensors without),
     ``classes`` names the outputs, ``task`` is "classification", "regression", "image" or "tokens" (read off the first
@@ -84,6 +84,8 @@ class Model:
         self.module = twin_of(module) if copy else getattr(module, "_orig_mod", module)
         some = next(iter([*self.module.parameters(), *self.module.buffers()]), torch.zeros(0))
         self.device = some.device
+        if self.device.type == "meta":
+            raise ModelError(expected="a module with weights", got="weights on the meta device", do="Load them first.")
         self.dtype = some.dtype if some.is_floating_point() else torch.float32
         self.lock = RLock()
         self.paces: dict[Any, Pace] = {}
@@ -98,7 +100,7 @@ class Model:
     def __call__(self, given: Any) -> Prediction:
         """The prediction for raw or prepared inputs, in the form that fits the task."""
         leaves = self.read(given)
-        with torch.no_grad(), self.lock:
+        with undisturbed(self.device), torch.no_grad(), self.session():
             raw = self.answer(leaves, None, torch.arange(leaves.batch))
         values = self.main(raw).float()
         return predicted(raw, values, self.about(values), self.task_of(values))
@@ -107,8 +109,9 @@ class Model:
         """Prepare, check and take apart inputs; the first time, also check that rows are answered one by one."""
         leaves = leaves_of(self.modality.prepare(given), self.device, self.dtype)
         if not self._checked:
-            self._check_rows(leaves)
-            self._sample, self._checked = leaves.take(torch.tensor([0])), True
+            with undisturbed(self.device):
+                self._checked = self._check_rows(leaves)
+            self._sample = leaves.take(torch.tensor([0]))
         return leaves
 
     def main(self, raw: Any) -> Tensor:
@@ -132,9 +135,10 @@ class Model:
 
     def about(self, values: Tensor) -> Outputs:
         """Class names, and whether the answers are logits, probabilities or values."""
-        if self.classes is not None and values.ndim >= 2 and values.shape[1] not in (1, len(self.classes)):
+        n = values.shape[-1 if values.ndim == 3 else 1] if values.ndim >= 2 else 1
+        if self.classes is not None and values.ndim >= 2 and n not in (1, len(self.classes)):
             got = f"{len(self.classes)} class names"
-            raise ShapeError(expected=f"{values.shape[1]} class names", got=got, do="Name every output of the model.")
+            raise ShapeError(expected=f"{n} class names", got=got, do="Name every output of the model.")
         if not bool(torch.isfinite(values).all()):
             raise NonFiniteError(
                 expected="finite answers", got="NaN or infinite outputs", do="Check weights and inputs."
@@ -184,7 +188,8 @@ class Model:
             def call(module: nn.Module) -> Tensor:
                 args, kwargs = sample.arguments(None, torch.tensor([0]), self.dtype)
                 answer = self.call(module, args, kwargs)
-                return self.main(answer if self.output is None else self.output(answer))
+                answer = answer if self.output is None else self.output(answer)
+                return self.main(answer) if readable(answer) else first_tensor(answer)
 
             self._fast, self._fast_stamp = faster_twin(self.module, lambda: twin_of(self.module), call), now
         return self._fast
@@ -197,7 +202,8 @@ class Model:
         """The embedding look-up that the explained ids reach; DtypeError where they reach none."""
         ids, rows = leaves.values, torch.arange(leaves.batch)
         args, kwargs = leaves.arguments(ids, rows, self.dtype)
-        found = embedding_reached(lambda: self.call(self.module, args, kwargs), ids)
+        with self.session():
+            found = embedding_reached(lambda: self.call(self.module, args, kwargs), ids)
         if found is None:
             do = "Pass floats; or for pictures use pl.Model(module, inputs=pl.Images(…))."
             raise DtypeError(expected="floating inputs, or ids that reach an embedding", got=str(ids.dtype), do=do)
@@ -247,18 +253,27 @@ class Model:
         other.paces, other._layers, other._fast, other._fast_stamp, other.lock = {}, {}, None, None, RLock()
         return other
 
-    def _check_rows(self, leaves: Leaves) -> None:
+    def _check_rows(self, leaves: Leaves) -> bool:
+        """Ask the first row alone, and beside another one; whether that could show a mixing of rows."""
         first = leaves.take(torch.zeros(2, dtype=torch.long))
         values = first.values.clone()
-        values[1] = values[1].flatten().flip(0).reshape(values[1].shape)
-        with torch.no_grad(), self.session():
+        values[1] = another(values[1])
+        with torch.no_grad(), self.session(), unwritten(self.module) if self.copied else nullcontext():
             try:
-                alone = self.main(self.answer(first, values[:1], torch.tensor([0])))
+                raw = self.answer(first, values[:1], torch.tensor([0]))
+                if not readable(raw):
+                    return True
+                alone, again = self.main(raw), self.main(self.answer(first, values[:1], torch.tensor([0])))
                 both = self.main(self.answer(first, values, torch.tensor([0, 1])))
-            except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            except (torch.OutOfMemoryError, MemoryError):
+                return False
+            except (RuntimeError, TypeError, LookupError, ValueError, AttributeError) as error:
                 if isinstance(error, OutputError):
                     raise
                 raise unfit(error, leaves) from error
+        if again.shape != alone.shape or not same_answer(again, alone):
+            do = "Look for dropout or random numbers that are on in eval mode, too."
+            raise ModelError(expected="a model that gives one answer to one input", got="another each time", do=do)
         if len(both) != 2 or len(alone) != 1:
             got = f"{len(both)} rows for 2"
             do = "Keep the batch axis first, in inputs and outputs."
@@ -267,6 +282,24 @@ class Model:
             do = "Put it in eval mode, or replace what mixes rows (batch statistics, softmax over the batch)."
             got = "a row whose answer changes with its neighbors"
             raise MixedRowsError(expected="a model that answers each row by itself", got=got, do=do)
+        return not torch.equal(values[0], values[1])
+
+
+def readable(raw: Any) -> bool:
+    """Whether an answer has a main tensor; one without, but with tensors somewhere, is read by a target function."""
+    try:
+        main_output(raw)
+    except OutputError:
+        if first_tensor(raw) is None:
+            raise
+        return False
+    return True
+
+
+def another(row: Tensor) -> Tensor:
+    """A row of the same kind that differs: turned around, or moved where that is the same."""
+    turned = row.flatten().flip(0).reshape(row.shape)
+    return row * 0.5 + 0.25 if row.is_floating_point() and torch.equal(turned, row) else turned
 
 
 def same_answer(one: Tensor, other: Tensor) -> bool:
@@ -277,12 +310,16 @@ def same_answer(one: Tensor, other: Tensor) -> bool:
     return bool(torch.allclose(one.double(), other.double(), rtol=loose, atol=loose * float(other.abs().max())))
 
 
-def unfit(error: Exception, leaves: Leaves) -> ModelError | ShapeError:
+def unfit(error: Exception, leaves: Leaves) -> ModelError | ShapeError | DtypeError:
     """What a failing first call most likely means, as a named error."""
     shape = tuple(leaves.values.shape)
     reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
     if any(word in reason for word in ("shape", "size", "dimension", "channels", "must match")):
         return ShapeError(expected="inputs of the shape the model takes", got=f"{shape} ({reason})", do="Reshape them.")
+    if any(word in reason for word in ("dtype", "scalar type", "nput type")):
+        do = "Pass floats, or ids (torch.long) to an embedding."
+        got = f"{leaves.values.dtype} ({reason})"
+        return DtypeError(expected="inputs of the type the model takes", got=got, do=do)
     do = "Call the module on these inputs yourself; what fails there fails here."
     return ModelError(
         expected=f"a model that runs on inputs of shape {shape}", got=f"{type(error).__name__}: {reason}", do=do
@@ -293,8 +330,8 @@ def like_probabilities(values: Tensor) -> bool:
     """Whether answers lie in [0, 1] and, where there are several, sum to one."""
     if values.ndim == 1 or values.shape[1] == 1:
         return bool(((values >= 0) & (values <= 1)).all()) and len(values) > 4
-    inside = bool((values >= 0).all()) and bool((values <= 1).all())
-    return inside and bool(torch.allclose(values.sum(1), torch.ones_like(values.sum(1)), atol=1e-4))
+    inside, total = bool((values >= 0).all()) and bool((values <= 1).all()), values.sum(-1 if values.ndim == 3 else 1)
+    return inside and bool(torch.allclose(total, torch.ones_like(total), atol=1e-4))
 
 
 def _note_shape(name: str, shapes: dict[str, list[tuple[int, ...]]]) -> Any:

@@ -14,7 +14,7 @@ from pellucid.core.figure import Bars, Figure, Grid, Heat, Sheet, robust_limit
 from pellucid.core.target import Outputs, class_name
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Prediction:
     """The answer to ``inputs``: ``raw`` is what the model returned, ``values`` its main tensor (batch, …)."""
 
@@ -52,7 +52,7 @@ class Prediction:
         return self.words(0) + rest
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ClassPrediction(Prediction):
     """Class probabilities (batch, classes) with the predicted class, top-k, entropy (bits) and margin."""
 
@@ -102,7 +102,7 @@ class ClassPrediction(Prediction):
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ValuePrediction(Prediction):
     """Predicted values (batch,) or (batch, outputs)."""
 
@@ -117,7 +117,7 @@ class ValuePrediction(Prediction):
         return Sheet(title="prediction", header=("output", "value"), rows=rows, alt=self.words(row))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ImagePrediction(Prediction):
     """Image-shaped answers (batch, channels, height, width): the class of every place, or a picture."""
 
@@ -145,7 +145,7 @@ class ImagePrediction(Prediction):
         return Heat(title="answer", values=values, limit=robust_limit(values, 1.0), signed=False, alt=self.words(row))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TokenPrediction(Prediction):
     """Scores over a vocabulary at every position (batch, tokens, vocabulary)."""
 

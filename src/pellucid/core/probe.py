@@ -95,8 +95,7 @@ class Probe:
     def score(self) -> Tensor:
         """(batch,) the explained number at the clean inputs."""
         if self.bound.score is None:
-            self._sweep(None, 1, Keep(), grad=False)
-        assert self.bound.score is not None
+            self.bound.score = self._sweep(None, 1, Keep(), grad=False)[1][0].detach()
         return self.bound.score
 
     @property
@@ -131,7 +130,7 @@ class Probe:
         return self._sweep(points, draws, reducer, grad=True)
 
     def capture(self, *layers: str | Site) -> tuple[Activation, ...]:
-        """The activations of layers and the target's gradient by them, in one pass back to the earliest of them only."""
+        """The activations of layers and the target's gradient by them, in one pass back to the earliest only."""
         module = self._torch().module
         sites = tuple(site_of(module, layer) for layer in layers)
         pieces = []
@@ -183,7 +182,7 @@ class Probe:
         return replace(self, clean=values)
 
     def record(self, site: Site | EmbeddingSite, points: Tensor | None = None) -> Tensor:
-        """(batch, *shape): the activation at a site, clean or with ``points`` (batch, *shape) asked; the pass stops there."""
+        """(batch, *shape): the activation at a site, clean or at ``points`` (batch, *shape); the pass stops there."""
         parts = []
         with self.model.session(), torch.no_grad():
             for rows in torch.arange(self.batch).split(self._rows_at_once(grad=False)):
@@ -370,7 +369,7 @@ class Probe:
             for other in (-points, points * 0, flipped * 3 + 1):
                 if not torch.equal(self._score(self._outputs(other, rows), rows), score):
                     got = "an answer that changes with the input but carries no gradient"
-                    do = "Look for argmax, round, .detach(), .item() or NumPy in forward; or use Occlusion or KernelSHAP."
+                    do = "Look for argmax, round, .detach(), .item() or NumPy in forward; or use KernelSHAP."
                     raise GradientError(expected="a differentiable target", got=got, do=do)
 
 

@@ -24,16 +24,15 @@ class Mean:
     """The mean over draws."""
 
     def __init__(self) -> None:
-        self.total: Tensor | None = None
+        self.total: Tensor = torch.zeros(())
         self.count = 0
 
     def update(self, draws: Tensor, values: Tensor, scores: Tensor) -> None:
         part = values.sum(0)
-        self.total = part if self.total is None else self.total.add_(part)
+        self.total = self.total.add_(part) if self.count else part
         self.count += len(values)
 
     def result(self) -> Tensor:
-        assert self.total is not None
         return self.total / self.count
 
 
@@ -42,16 +41,17 @@ class Weighted:
 
     def __init__(self, weights: Tensor) -> None:
         self.weights = weights
-        self.total: Tensor | None = None
+        self.total: Tensor = torch.zeros(())
+        self.started = False
 
     def update(self, draws: Tensor, values: Tensor, scores: Tensor) -> None:
         weight = self.weights[draws.cpu()].to(values)
         weight = weight.reshape(*weight.shape, *[1] * (values.ndim - weight.ndim))
         part = (weight * values).sum(0)
-        self.total = part if self.total is None else self.total.add_(part)
+        self.total = self.total.add_(part) if self.started else part
+        self.started = True
 
     def result(self) -> Tensor:
-        assert self.total is not None
         return self.total
 
 
@@ -60,14 +60,14 @@ class Moments:
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean: Tensor | None = None
-        self.square: Tensor | None = None
+        self.mean: Tensor = torch.zeros(())
+        self.square: Tensor = torch.zeros(())
 
     def update(self, draws: Tensor, values: Tensor, scores: Tensor) -> None:
         n = len(values)
         mean = values.mean(0)
         square = (values - mean).square().sum(0)
-        if self.mean is None or self.square is None:
+        if not self.count:
             self.mean, self.square, self.count = mean, square, n
             return
         delta, total = mean - self.mean, self.count + n
@@ -81,7 +81,6 @@ class Moments:
     @property
     def variance(self) -> Tensor:
         """The unbiased variance over draws."""
-        assert self.square is not None
         return self.square / max(self.count - 1, 1)
 
     @property

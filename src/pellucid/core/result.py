@@ -35,13 +35,13 @@ class MethodNote:
         return f"{self.name}({changed})"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Attribution:
     """How much each part of the inputs contributes to the explained number.
 
     ``values`` has the structure of the inputs (a tensor, or a dict / tuple of tensors), batch axis first; for token ids
-    one value per token under ``input_ids``. ``score`` (batch,) is the explained number at the inputs, ``base_score`` the
-    same at the baseline where the method has one, ``gap`` (batch,) the relative completeness gap where completeness is
+    one value per token under ``input_ids``. ``score`` (batch,) is the explained number at the inputs, ``base_score``
+    the same at the baseline where there is one, ``gap`` (batch,) the relative completeness gap where completeness is
     claimed, ``standard_error`` the sampling error of each value where there is one. ``at`` is the layer asked about.
     """
 
@@ -123,8 +123,9 @@ class Attribution:
     def top(self, k: int = 5, row: int = 0) -> list[tuple[str, float]]:
         """The k largest contributions by magnitude, with their names."""
         values, inputs = self.array(row), self.input_array(row)
-        same = values.shape == inputs.shape or values.ndim == 1
-        labels = self.modality.labels(inputs) if same else Modality().labels(values)
+        labels = self.modality.labels(inputs)
+        same = values.shape == inputs.shape or values.shape == (len(labels),)
+        labels = labels if same else Modality().labels(values)
         flat = values.ravel()
         by_column = getattr(self.modality, "by_column", None)
         if by_column is not None and len(flat) != len(labels):

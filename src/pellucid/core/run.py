@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any
 
 import torch
 
 from pellucid.errors import Cancelled, OptionError, nearest
 
-UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 DEFAULT_MEMORY = 400 * 10**6
 COMFORTABLE_BLOCK = 30 * 10**6
 MOST_ROWS = 2048
@@ -59,8 +61,12 @@ class settings:  # noqa: N801 - read as a verb: with pl.settings(seed=7)
         if changes.get("memory") is not None:
             changes["memory"] = bytes_of(changes["memory"])
         seed = changes.get("seed", 0)
-        if not isinstance(seed, int) or seed < 0:
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
             raise OptionError(expected="a seed that is a whole number ≥ 0", got=repr(seed), do="Use e.g. seed=7.")
+        if "seed" in changes:
+            changes["seed"] = int(seed)
+        if not (changes.get("stop") is None or hasattr(changes["stop"], "is_set")):
+            raise OptionError(expected="a threading.Event", got=repr(changes["stop"])[:60], do="Set it to stop.")
         self._before = CURRENT.get()
         CURRENT.set(replace(self._before, **changes))
 
@@ -82,12 +88,11 @@ def bytes_of(text: str | int | float) -> int:
     >>> bytes_of("2 GB")
     2000000000
     """
-    if isinstance(text, int | float) and text > 0:
-        return int(text)
-    found = re.fullmatch(r"\s*([\d.]+)\s*([kmg]?i?b)\s*", str(text).lower())
-    if not found or float(found[1]) <= 0:
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([kmgt]?i?b)\s*", str(text).lower())
+    size = float(found[1]) * UNITS.get(found[2], 0) if found else text if isinstance(text, int | float) else 0
+    if isinstance(text, bool) or not 1 <= size < float("inf"):
         raise OptionError(expected='an amount of memory such as "2 GB"', got=repr(text), do='Use e.g. memory="2 GB".')
-    return int(float(found[1]) * UNITS[found[2]])
+    return int(size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +200,13 @@ class Run:
             seed=self.seed,
             path=self.path,
         )
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Leave torch's random state as it was, and answer inside ``torch.inference_mode()`` as outside of it."""
+    with torch.inference_mode(False), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
 
 
 def faster(pace: Pace, size: int) -> int:

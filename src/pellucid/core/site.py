@@ -54,13 +54,11 @@ def site_of(module: nn.Module, layer: str | nn.Module | Site) -> Site:
         return layer
     if isinstance(layer, nn.Module):
         raise LayerError(expected="a layer's name", got=f"a {type(layer).__name__} module", do=layer_names(module, ""))
-    found = re.fullmatch(r"(.*?)(?:@(\d+))?(?::(input|output))?", layer)
-    assert found is not None
-    name = found[1]
-    known = dict(module.named_modules())
-    if not name or name not in known:
+    found = re.fullmatch(r"(.+?)(?:@([1-9]\d*))?(?::(input|output))?", str(layer))
+    if found is None or found[1] not in dict(module.named_modules()):
+        name = found[1] if found is not None else str(layer)
         raise LayerError(expected="the name of a layer", got=repr(layer), do=layer_names(module, name))
-    return Site(name, int(found[2] or 1), found[3] or "output")
+    return Site(found[1], int(found[2] or 1), found[3] or "output")
 
 
 def layer_names(module: nn.Module, name: str) -> str:

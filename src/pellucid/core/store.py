@@ -179,7 +179,7 @@ def modality_of(header: dict[str, Any]) -> Modality:
     kind = header.pop("kind")
     if kind == "text":
         return Text(tokenizer=SavedTokens(header["tokens"], header["pad"]))
-    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in header.items()}
+    lists: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in header.items()}
     if "categories" in lists:
         lists["categories"] = {name: tuple(levels) for name, levels in lists["categories"].items()}
     return MODALITIES[kind](**lists)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from pellucid.errors import TwinError
 
@@ -24,14 +26,15 @@ def twin_of(module: nn.Module) -> nn.Module:
     """A copy of ``module`` on the same weights: eval mode, nothing requires a gradient, the user's hooks left out."""
     module = getattr(module, "_orig_mod", module)
     try:
-        twin = copy.deepcopy(module, aliases(module))
+        with torch.inference_mode(False):
+            twin = copy.deepcopy(module, aliases(module) | own_hooks(module))
     except Exception as error:
         raise TwinError(
             expected=f"a module that can be copied; {type(module).__name__} cannot",
             got=f"{type(error).__name__}: {error}",
             do="Pass pl.Model(module, copy=False): the module itself is then used and restored after each call.",
         ) from error
-    drop_foreign_hooks(twin)
+    tell_foreign_hooks(module)
     twin.eval()
     return twin.requires_grad_(False)
 
@@ -40,36 +43,63 @@ def aliases(module: nn.Module) -> dict[int, object]:
     """A deepcopy memo in which every tensor of the module stands for its own detached alias."""
     memo: dict[int, object] = {}
     for part in module.modules():
-        for tensor in vars(part).values():
-            if isinstance(tensor, Tensor) and id(tensor) not in memo:
-                memo[id(tensor)] = tensor.detach()
-        for buffer in part._buffers.values():
-            if buffer is not None and id(buffer) not in memo:
-                memo[id(buffer)] = buffer.detach()
         for parameter in part._parameters.values():
             if parameter is not None and id(parameter) not in memo:
-                memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+                memo[id(parameter)] = nn.Parameter(alias(parameter), requires_grad=False)
+    for part in module.modules():
+        for tensor in pytree.tree_leaves(vars(part)):
+            if isinstance(tensor, Tensor) and id(tensor) not in memo:
+                memo[id(tensor)] = alias(tensor)
     return memo
 
 
-def drop_foreign_hooks(twin: nn.Module) -> None:
-    """Keep the hooks that torch itself puts on a module (weight norm and kin); leave out and name the user's own."""
-    left_out = []
-    for name, part in twin.named_modules():
+def alias(tensor: Tensor) -> Tensor:
+    """The same memory under another name; a copy of a tensor made in inference mode, which knows no gradients."""
+    return tensor.detach().clone() if tensor.is_inference() else tensor.detach()
+
+
+def own_hooks(module: nn.Module) -> dict[int, object]:
+    """A deepcopy memo in which every table of hooks stands for one without the user's own, which are never copied."""
+    memo: dict[int, object] = {}
+    for part in module.modules():
         for kind in HOOKS:
-            hooks = getattr(part, kind, None)
-            if not hooks:
-                continue
-            for key, hook in list(hooks.items()):
-                if not (getattr(hook, "__module__", "") or type(hook).__module__).startswith("torch."):
-                    del hooks[key]
-                    left_out.append(name or "the model itself")
+            if (table := getattr(part, kind, None)) and any(map(foreign, table.values())):
+                memo[id(table)] = OrderedDict((key, hook) for key, hook in table.items() if not foreign(hook))
+    return memo
+
+
+def foreign(hook: object) -> bool:
+    """Whether a hook is the user's own, not one that torch itself puts on a module (weight norm and kin)."""
+    return not (getattr(hook, "__module__", "") or type(hook).__module__).startswith("torch.")
+
+
+def tell_foreign_hooks(module: nn.Module) -> None:
+    """Name the layers whose hooks the twin does not have."""
+    tables = [(name, getattr(part, kind, None)) for name, part in module.named_modules() for kind in HOOKS]
+    left_out = {name or "the model itself" for name, table in tables if any(map(foreign, (table or {}).values()))}
     if left_out:
         warnings.warn(
-            f"hooks of yours on {', '.join(sorted(set(left_out)))} are not run by pellucid; "
+            f"hooks of yours on {', '.join(sorted(left_out))} are not run by pellucid; "
             "if they change the output, put that change into a module.",
             stacklevel=4,
         )
+
+
+@contextmanager
+def unwritten(twin: nn.Module) -> Iterator[None]:
+    """While open, buffers and tensor attributes are private copies; those that a forward pass writes into stay so."""
+    copies: dict[int, Tensor] = {}
+    shared = []
+    for table in [each for part in twin.modules() for each in (part._buffers, vars(part))]:
+        for name, tensor in [(name, each) for name, each in table.items() if isinstance(each, Tensor)]:
+            table[name] = copies.setdefault(id(tensor), tensor.detach().clone())
+            shared.append((table, name, tensor, table[name], table[name]._version))
+    try:
+        yield
+    finally:
+        for table, name, tensor, private, version in shared:
+            if table.get(name) is private and private._version == version:
+                table[name] = tensor
 
 
 @contextmanager

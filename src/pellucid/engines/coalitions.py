@@ -40,13 +40,13 @@ class Design:
 
 
 def paired_kernel(n: int, budget: int, seed: int) -> Design:
-    """At most ``budget`` coalitions for the Shapley kernel: distinct, paired with their complements, stratified by size.
+    """At most ``budget`` coalitions for the Shapley kernel: distinct, paired with complements, stratified by size.
 
     Sizes get pairs in proportion to their kernel mass (n − 1) / (s (n − s)); a size whose subsets all fit is taken
     whole, the largest masses first. Within a size subsets are drawn uniformly without replacement, and each stands for
     its size's mass divided by how many were drawn.
     """
-    halves = [s for s in range(1, n // 2 + 1)]
+    halves = range(1, n // 2 + 1)
     mass = {s: (n - 1) / (s * (n - s)) * (1 if 2 * s == n else 2) for s in halves}
     there = {s: comb(n, s) // (2 if 2 * s == n else 1) for s in halves}
     pairs = shared_out(mass, there, budget // 2)

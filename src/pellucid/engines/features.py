@@ -19,7 +19,10 @@ from pellucid.errors import EmptyError, OptionError, ShapeError, UnknownName, ne
 class Players(Protocol):
     """Parts of the inputs that a coalition shows or hides."""
 
-    n: int
+    @property
+    def n(self) -> int:
+        """How many."""
+        ...
 
     def shown(self, coalitions: Tensor) -> Tensor:
         """Coalitions (k, n) bool as masks that broadcast to (k, batch, *shape): True where the input stays."""
@@ -76,8 +79,9 @@ class Boxes:
         total = torch.zeros(len(players), *self.shape, dtype=players.dtype, device=players.device)
         count = torch.zeros(1, *self.shape, dtype=players.dtype, device=players.device)
         for i, window in enumerate(self.slices):
-            total[(..., *window)] += players[:, i].reshape(-1, *[1] * len(self.shape))
-            count[(..., *window)] += 1
+            where: Any = (..., *window)
+            total[where] += players[:, i].reshape(-1, *[1] * len(self.shape))
+            count[where] += 1
         return total / count.clamp_min(1)
 
 
@@ -197,7 +201,7 @@ class Groups(Features):
     def __call__(self, ask: Probe) -> Players:
         shape = tuple(ask.inputs.shape[1:])
         if isinstance(self.groups, Mapping):
-            return self._named(ask, shape)
+            return self._named(self.groups, ask, shape)
         labels = torch.as_tensor(np.asarray(self.groups))
         try:
             labels = labels.expand(1, *shape) if labels.ndim <= len(shape) else labels.expand(labels.shape[0], *shape)
@@ -212,10 +216,9 @@ class Groups(Features):
             dense[labels == label] = i
         return Parts(dense, len(used), shape, tuple(str(each) for each in used.tolist()))
 
-    def _named(self, ask: Probe, shape: tuple[int, ...]) -> Players:
-        assert isinstance(self.groups, Mapping)
+    def _named(self, groups: Mapping[str, Any], ask: Probe, shape: tuple[int, ...]) -> Players:
         table, labels = ask.model.modality, torch.full((1, torch.Size(shape).numel()), -1)
-        for i, (name, members) in enumerate(self.groups.items()):
+        for i, (name, members) in enumerate(groups.items()):
             if not members:
                 raise EmptyError(expected=f"members in group {name!r}", got="none", do="Name columns or indexes.")
             for member in members:
@@ -226,7 +229,7 @@ class Groups(Features):
                     labels[0, table.slots[columns.index(member)]] = i
                 else:
                     labels[0, member] = i
-        return Parts(labels.reshape(1, *shape), len(self.groups), shape, tuple(self.groups))
+        return Parts(labels.reshape(1, *shape), len(groups), shape, tuple(groups))
 
 
 def usual_features(ask: Probe) -> Features:

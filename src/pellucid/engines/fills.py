@@ -191,9 +191,9 @@ def background(ask: Probe) -> Tensor | None:
 def typical(ask: Probe, rows: Tensor) -> Tensor:
     """(1, width): means of numeric columns, the most frequent level of categorical ones."""
     table, middle = ask.model.modality, rows.mean(0, keepdim=True)
-    assert isinstance(table, Table)
-    for name, slot in zip(table.columns, table.slots, strict=True):
-        if name in table.categories:
+    columns = zip(table.columns, table.slots, strict=True) if isinstance(table, Table) else ()
+    for name, slot in columns:
+        if name in getattr(table, "categories", ()):
             levels, counts = rows[:, slot].unique(dim=0, return_counts=True)
             middle[:, slot] = levels[counts.argmax()]
     return middle
@@ -205,7 +205,7 @@ def blurred(x: Tensor, sigma: float) -> Tensor:
         return x
     space = x.ndim - 2
     for axis in range(space):
-        radius = max(1, min(int(math.ceil(3 * sigma)), x.shape[2 + axis] - 1))
+        radius = max(1, min(math.ceil(3 * sigma), x.shape[2 + axis] - 1))
         reach = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
         kernel = torch.exp(-reach.square() / (2 * sigma**2))
         kernel = kernel / kernel.sum()

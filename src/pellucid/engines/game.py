@@ -76,7 +76,7 @@ class Game:
 
 
 def usual_fill(ask: Probe) -> Fill:
-    """What hides a part where nothing is said: the mask token, the table's mean, a blur of a large picture, else zeros."""
+    """What hides a part by default: the mask token, the table's mean, a blur of a large picture, else zeros."""
     if ask.leaves.integer or isinstance(ask.model.modality, Text):
         return (
             MaskToken()

@@ -42,6 +42,11 @@ def straight(base: Tensor, inputs: Tensor, nodes: Tensor) -> Points:
     return lambda k: torch.lerp(base[None], inputs[None], lifted(nodes[k], inputs))
 
 
+def only(points: Tensor) -> Points:
+    """These points (batch, *shape), whatever the draw."""
+    return lambda k: points[None].expand(len(k), *points.shape)
+
+
 def noisy(inputs: Tensor, sigma: Tensor, seed: int) -> Points:
     """``inputs`` plus Gaussian noise of width ``sigma`` (batch, 1, …); a draw's noise is shared by the batch."""
     return lambda k: inputs[None] + sigma[None] * noise(k, inputs.shape[1:], seed).to(inputs)[:, None]

@@ -52,7 +52,7 @@ class Modality:
         unit: str = "",
         errors: Array | None = None,
     ) -> Figure:
-        """Values of one row as a figure. ``limit`` fixes the color scale; ``base`` and ``total`` make bars a waterfall."""
+        """Values of one row as a figure. ``limit`` fixes the color scale; ``base`` and ``total`` make a waterfall."""
         if values.ndim in (2, 3) and min(values.shape[-2:]) > 1:
             return heat(values, title=title, limit=limit)
         labels = self.labels(inputs) if inputs.shape == values.shape else Modality.labels(self, values)

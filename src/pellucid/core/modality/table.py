@@ -154,7 +154,7 @@ class Table(Modality):
 
     def _cells_of(self, name: str, numbers: Array) -> Any:
         levels = self.categories.get(name)
-        return numbers if levels is None else [levels[int(round(each))] for each in numbers]
+        return numbers if levels is None else [levels[round(each)] for each in numbers]
 
     def background_rows(self) -> Tensor | None:
         """The background, encoded (rows, width), or None."""
@@ -166,7 +166,7 @@ class Table(Modality):
         texts = []
         for name, number in zip(self.columns, numbers, strict=True):
             levels, unit = self.categories.get(name), self.units.get(name, "")
-            texts.append(levels[int(round(number))] if levels else f"{number:.4g} {unit}".strip())
+            texts.append(levels[round(number)] if levels else f"{number:.4g} {unit}".strip())
         return tuple(texts)
 
     def labels(self, inputs: Array) -> tuple[str, ...]:
