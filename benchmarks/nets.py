@@ -18,7 +18,9 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(out)
         self.relu2 = nn.ReLU()
         self.down = (
-            nn.Sequential(nn.Conv2d(into, out, 1, stride, bias=False), nn.BatchNorm2d(out)) if stride > 1 else nn.Identity()
+            nn.Sequential(nn.Conv2d(into, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+            if stride > 1
+            else nn.Identity()
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from pellucid.core.law import LINEAR
 from pellucid.core.method import Attributor, Found, option
 from pellucid.core.model import Layer, Model
 from pellucid.core.probe import Activation, Probe
+from pellucid.core.site import Site
 from pellucid.engines.points import lifted
 from pellucid.errors import LayerError, ShapeError
 
@@ -30,10 +31,11 @@ class LayerMap(Attributor):
     layer: str | None = option(None, help="the layer whose maps are weighted; the last one with maps without")
 
     def attribute(self, ask: Probe) -> Found:
-        activation = maps_of(ask.capture(self.layer)[0], ask) if self.layer else last_maps(ask)
+        layer = self.layer or (ask.site if isinstance(ask.site, Site) else None)
+        activation = maps_of(ask.capture(layer)[0], ask) if layer else last_maps(ask)
         values = (self.weights(activation, ask) * activation.value).sum(1, keepdim=True)
-        layer = str(activation.site)
-        return Found(values, extra={"layer": layer}, notes=(f"maps of {layer}",))
+        name = str(activation.site)
+        return Found(values, extra={"layer": name}, notes=(f"maps of {name}",))
 
     def weights(self, activation: Activation, ask: Probe) -> Tensor:
         """(batch, channels, 1, …) or (batch, channels, *space): what each activation counts."""
@@ -121,7 +123,7 @@ def last_maps(ask: Probe) -> Activation:
         raise LayerError(expected="a layer with maps (channels, *space)", got="none in this model", do=do)
     for layer in fits[:-MOST_TRIED:-1]:
         found = maps_of(ask.capture(layer.name)[0], ask)
-        if bool((found.gradient.flatten(1) != 0).any(1).all()):
+        if bool((found.gradient != 0).any()):
             return found
     return maps_of(ask.capture(fits[-1].name)[0], ask)
 

@@ -148,7 +148,9 @@ class ExpectedGradients(Attributor):
     draws: int = option(50, at_least=2, help="independent (baseline, time) pairs")
 
     def attribute(self, ask: Probe) -> Found:
-        base = as_fill(self.baseline if self.baseline is not None else usual_baselines(ask))(ask)
+        given = self.baseline if self.baseline is not None else usual_baselines(ask)
+        rows = getattr(given, "ndim", None) == ask.leaves.values.ndim
+        base = (Marginal(given) if rows else as_fill(given))(ask)
         random = uniforms(torch.arange(self.draws), 2, ask.seed)
         times = (torch.arange(self.draws) + random[:, 0]) / self.draws
         which = spread_evenly(random[:, 1], len(base))
@@ -248,26 +250,30 @@ class Shares:
 
     def __init__(self, inputs: Tensor) -> None:
         self.total = torch.zeros_like(inputs)
-        self.share: Tensor | None = None
+        self.square = torch.zeros_like(inputs)
         self.first: Tensor | None = None
         self.score: Tensor | None = None
 
     def update(self, draws: Tensor, values: Tensor, scores: Tensor) -> None:
         for slope, score in zip(values, scores, strict=True):
-            if self.share is None:
+            square = slope.square()
+            if self.score is None:
                 self.first = score
             else:
-                self.total += self.share * per_example(score - self.score, slope)
-            square = slope.square()
-            size = per_example(square.flatten(1).sum(1), slope)
-            even = torch.full_like(square, 1 / square[0].numel())
-            self.share, self.score = (
-                torch.where(size > 0, square / size.clamp_min(torch.finfo(size.dtype).tiny), even),
-                score,
-            )
+                self.total += shares(self.square, square) * per_example(score - self.score, slope)
+            self.square, self.score = square, score
 
     def result(self) -> Tensor:
         return self.total
+
+
+def shares(before: Tensor, after: Tensor) -> Tensor:
+    """Squared slopes at a step's start as shares of one; at its end where it starts flat, even where both are flat."""
+    share = torch.full_like(before, 1 / before[0].numel())
+    for square in (after, before):
+        size = per_example(square.flatten(1).sum(1), square)
+        share = torch.where(size > 0, square / size.clamp_min(torch.finfo(size.dtype).tiny), share)
+    return share
 
 
 @dataclass(frozen=True, kw_only=True)

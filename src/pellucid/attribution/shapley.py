@@ -21,7 +21,8 @@ class KernelSHAP(GameAttributor):
     r"""Shapley values by weighted regression over coalitions of parts; exact where all coalitions fit the budget.
 
     .. math:: \min_\varphi \sum_S \frac{n-1}{\binom ns s (n-s)}
-        \Bigl(v(S) - v(\emptyset) - \sum_{i \in S} \varphi_i\Bigr)^2 \quad \text{with} \quad \sum_i \varphi_i = v(N) - v(\emptyset)
+        \Bigl(v(S) - v(\emptyset) - \sum_{i \in S} \varphi_i\Bigr)^2
+        \quad \text{with} \quad \sum_i \varphi_i = v(N) - v(\emptyset)
 
     Coalitions are drawn without replacement, each with its complement, stratified by size. A part's value is shared
     out among its elements, so that the values add up to f(x) − f(all hidden).

@@ -79,11 +79,16 @@ class BlackBox:
         return torch.cat(parts)
 
     def _ask(self, points: Tensor) -> Tensor:
-        raw = self.predict(self.modality.decode(points.numpy()))
+        raw = self.predict(self.modality.decode(points.numpy().copy()))
+        do = "Return an array of numbers, one row per input row."
         try:
-            answers = np.asarray(raw, dtype=float)
-        except (TypeError, ValueError):
-            do = "Return an array of numbers, one row per input row."
+            answers = np.asarray(raw)
+            if answers.dtype.kind in "cSUMm":
+                raise OutputError(expected="real numbers from predict", got=str(answers.dtype), do=do)
+            answers = answers.astype(float)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, OutputError):
+                raise
             raise OutputError(expected="numbers from predict", got=type(raw).__name__, do=do) from None
         if answers.ndim == 0 or len(answers) != len(points):
             got = f"shape {answers.shape}"

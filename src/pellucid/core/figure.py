@@ -92,7 +92,7 @@ class Curve(Figure):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MarkedText(Figure):
-    """Words colored by a value: ``tokens`` and ``values`` alike in length; ``glue[i]`` joins token i to the one before."""
+    """Words colored by a value; ``glue[i]`` joins token i to the one before."""
 
     tokens: tuple[str, ...]
     values: NDArray[np.floating]

@@ -99,7 +99,7 @@ def leaves_of(tree: Any, device: torch.device, dtype: torch.dtype) -> Leaves:
     if isinstance(tree, list):
         tree = tuple(tree)
     paths, spec = pytree.tree_flatten_with_path(tree)
-    names = tuple(".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path) for path, _ in paths)
+    names = tuple(path_name(path) for path, _ in paths)
     work = torch.float32 if dtype in HALVES else dtype
     tensors = tuple(leaf_of(value, name, device, work) for name, (_, value) in zip(names, paths, strict=True))
     real = [i for i, each in enumerate(tensors) if isinstance(each, Tensor) and each.ndim > 0]
@@ -112,6 +112,16 @@ def leaves_of(tree: Any, device: torch.device, dtype: torch.dtype) -> Leaves:
     batch = len(tensors[explained[0]])
     check_rows(tensors, names, explained, batch)
     return Leaves(spec, tensors, names, explained, batch)
+
+
+def named(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by the names of their paths."""
+    return {path_name(path): leaf for path, leaf in pytree.tree_flatten_with_path(tree)[0]}
+
+
+def path_name(path: Any) -> str:
+    """Where a leaf is found, as a name: ``encoder.0``."""
+    return ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path)
 
 
 def leaf_of(value: Any, name: str, device: torch.device, dtype: torch.dtype) -> Any:

@@ -97,7 +97,8 @@ def foldable(module: nn.Module, call: Call) -> list[tuple[str, str]]:
         return after
 
     for name, part in module.named_modules():
-        if isinstance(part, CONVOLUTIONS + NORMS) and not hasattr(part, "parametrizations"):
+        rewritten = hasattr(part, "parametrizations") or part._forward_pre_hooks  # weight norm, new or old
+        if isinstance(part, CONVOLUTIONS + NORMS) and not rewritten:
             handles.append(part.register_forward_hook(watch(name)))
     try:
         call(module)
@@ -163,7 +164,10 @@ def pack_linears(module: nn.Module) -> bool:
     large = [
         (name, part)
         for name, part in module.named_modules()
-        if type(part) is nn.Linear and part.weight.numel() >= LINEAR_WORTH and not part._forward_hooks
+        if type(part) is nn.Linear
+        and part.weight.numel() >= LINEAR_WORTH
+        and not part._forward_hooks
+        and not part._forward_pre_hooks
     ]
     if not large or not packing_pays():
         return False
@@ -188,7 +192,7 @@ def packing_pays() -> bool:
 
 def _packing_gain() -> float:
     generator = torch.Generator().manual_seed(0)
-    linear = nn.Linear(384, 1536).requires_grad_(False)
+    linear = nn.utils.skip_init(nn.Linear, 384, 1536, bias=False).requires_grad_(False)
     with torch.no_grad():
         linear.weight.normal_(generator=generator)
         x = torch.randn(512, 384, generator=generator)

@@ -189,7 +189,8 @@ class Model:
                 args, kwargs = sample.arguments(None, torch.tensor([0]), self.dtype)
                 answer = self.call(module, args, kwargs)
                 answer = answer if self.output is None else self.output(answer)
-                return self.main(answer) if readable(answer) else first_tensor(answer)
+                found = first_tensor(answer)
+                return self.main(answer) if found is None or readable(answer) else found
 
             self._fast, self._fast_stamp = faster_twin(self.module, lambda: twin_of(self.module), call), now
         return self._fast

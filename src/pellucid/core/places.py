@@ -61,7 +61,7 @@ class Neuron(Target):
 
 @dataclass(frozen=True)
 class Token(Target):
-    """The score of a token id at a position of (rows, tokens, vocabulary) answers; by default the last, the predicted."""
+    """The score of a token id at a position of (rows, tokens, vocabulary) answers; the last, predicted one."""
 
     position: int = -1
     id: int | None = None

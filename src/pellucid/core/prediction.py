@@ -87,8 +87,8 @@ class ClassPrediction(Prediction):
 
     def words(self, row: int = 0) -> str:
         (name, p), *others = self.top(2, row)
-        runner = f", then “{others[0][0]}” {others[0][1]:.1%}" if others else ""
-        return f"“{name}” {p:.1%}{runner} · entropy {float(self.entropy[row]):.2f} bits"
+        runner = f", then “{others[0][0]}” {percent(others[0][1])}" if others else ""
+        return f"“{name}” {percent(p)}{runner} · entropy {float(self.entropy[row]):.2f} bits"
 
     def figure(self, row: int = 0) -> Figure:
         best = self.top(6, row)
@@ -135,7 +135,7 @@ class ImagePrediction(Prediction):
     def words(self, row: int = 0) -> str:
         if self.about.kind == "values":
             return f"a picture of {tuple(self.values.shape[1:])}"
-        return ", ".join(f"“{name}” {share:.0%}" for name, share in self.shares(row)[:3])
+        return ", ".join(f"“{name}” {percent(share)}" for name, share in self.shares(row)[:3])
 
     def figure(self, row: int = 0) -> Figure:
         if self.about.kind == "values":
@@ -155,7 +155,7 @@ class TokenPrediction(Prediction):
         return self.values.argmax(-1)
 
     def words(self, row: int = 0) -> str:
-        return f"next token id {int(self.ids[row, -1])} ({float(self.values[row, -1].softmax(-1).max()):.1%})"
+        return f"next token id {int(self.ids[row, -1])} ({percent(float(self.values[row, -1].softmax(-1).max()))})"
 
     def figure(self, row: int = 0) -> Figure:
         best = self.values[row, -1].softmax(-1).topk(6)
@@ -164,6 +164,15 @@ class TokenPrediction(Prediction):
         return Bars(
             title="next token", labels=labels, values=values, signed=False, unit="probability", alt=self.words(row)
         )
+
+
+def percent(share: float) -> str:
+    """A share in percent, with a space that does not break.
+
+    >>> percent(0.871)
+    '87.1\xa0%'
+    """
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
 TASKS = ("classification", "regression", "image", "tokens")

@@ -6,7 +6,8 @@ made as many at a time as memory allows; a method never knows a batch size.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,10 +20,10 @@ from pellucid.core.leaves import Leaves
 from pellucid.core.meter import Meter
 from pellucid.core.model import Change, Model
 from pellucid.core.reduce import Keep, Mean, Reducer, Weighted
-from pellucid.core.run import Run
+from pellucid.core.run import Run, half_of
 from pellucid.core.site import EmbeddingSite, Site, Stop, meet, site_of
 from pellucid.core.target import Outputs, Target
-from pellucid.errors import GradientError, LayerError, NonFiniteError, OutOfMemory
+from pellucid.errors import GradientError, LayerError, NonFiniteError, OutputError
 
 Studied = Model | BlackBox
 
@@ -41,7 +42,8 @@ class Bound:
     def decide(self, model: Studied, outputs: Any, rows: Tensor) -> Target:
         """Bind the target to the clean answer to some rows."""
         if self.target.layer is None and not self.parts:
-            self.about = model.about(model.main(outputs).detach())
+            with suppress(OutputError):  # only a target function can read such an answer
+                self.about = model.about(model.main(outputs).detach())
         return self.parts.setdefault(int(rows[0]), self.target.bind(outputs, self.about, rows, self.batch))
 
     def settle(self, score: Tensor) -> None:
@@ -133,12 +135,7 @@ class Probe:
         """The activations of layers and the target's gradient by them, in one pass back to the earliest only."""
         module = self._torch().module
         sites = tuple(site_of(module, layer) for layer in layers)
-        pieces = []
-        with self.model.session():
-            for rows in torch.arange(self.batch).split(self._rows_at_once(grad=True)):
-                self.run.check_stop()
-                pieces.append(self._captured(sites, rows))
-                self.run.count(len(rows), backward=False)
+        pieces = self._in_pieces(lambda rows: self._captured(sites, rows), grad=True)
         scores = torch.cat([score for _, score in pieces])
         self.bound.settle(scores)
         pairs = zip(*[piece for piece, _ in pieces], strict=True)
@@ -183,13 +180,13 @@ class Probe:
 
     def record(self, site: Site | EmbeddingSite, points: Tensor | None = None) -> Tensor:
         """(batch, *shape): the activation at a site, clean or at ``points`` (batch, *shape); the pass stops there."""
-        parts = []
-        with self.model.session(), torch.no_grad():
-            for rows in torch.arange(self.batch).split(self._rows_at_once(grad=False)):
+
+        def work(rows: Tensor) -> Tensor:
+            with torch.no_grad():
                 value = self._outputs(None if points is None else points[rows], rows, stop_at=site)
-                parts.append(value.float() if value.dtype.itemsize < 4 else value)
-                self.run.count(len(rows), backward=False)
-        return torch.cat(parts)
+            return value.float() if value.dtype.itemsize < 4 else value
+
+        return torch.cat(self._in_pieces(work, grad=False))
 
     # ------------------------------------------------------------------ how it is done
 
@@ -205,6 +202,21 @@ class Probe:
     def _rows_at_once(self, *, grad: bool) -> int:
         pace = self.model.paces.get(self._key(grad))
         return min(self.batch, self.run.size(pace, self.batch)) if pace is not None else min(self.batch, 8)
+
+    def _in_pieces(self, work: Callable[[Tensor], Any], *, grad: bool) -> list[Any]:
+        """``work(rows)`` for all examples, as many at a time as fit; in halves where memory runs out."""
+        left, done = list(torch.arange(self.batch).split(self._rows_at_once(grad=grad))), []
+        with self.model.session():
+            while left:
+                self.run.check_stop()
+                try:
+                    done.append(work(left[0]))
+                    self.run.count(len(left.pop(0)), backward=grad)
+                except (MemoryError, RuntimeError) as error:
+                    half = half_of(len(left[0]), error)
+                    self.bound.parts.pop(int(left[0][0]), None)
+                    left[:1] = left[0].split(half)
+        return done
 
     def _sweep(self, points: Points | None, draws: int, reducer: Reducer, *, grad: bool) -> Any:
         """Points → values and scores → reducer, as many draws at a time as fit."""
@@ -249,9 +261,9 @@ class Probe:
             with meter:
                 answer = self._ask(points, rows, grad=grad)
         except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            return self._halved(points, rows, grad=grad, error=error)
+            half = half_of(len(rows), error)
+            self.bound.parts.pop(int(rows[0]), None)
+            return self._halved(points, rows, grad=grad, half=half)
         if pace is None:
             pace = self.model.paces[self._key(grad)] = meter.pace(len(rows), grad=grad)
         else:
@@ -259,13 +271,9 @@ class Probe:
         self.run.count(len(rows), backward=grad, size=pace.bytes_per_row * len(rows))
         return answer
 
-    def _halved(self, points: Tensor, rows: Tensor, *, grad: bool, error: Exception) -> tuple[Tensor, Tensor]:
-        if len(rows) == 1:
-            do = "Use a smaller input, or a machine with more memory."
-            raise OutOfMemory(expected="memory for one row", got=str(error).splitlines()[0], do=do) from error
+    def _halved(self, points: Tensor, rows: Tensor, *, grad: bool, half: int) -> tuple[Tensor, Tensor]:
         if self.run.device.type == "cuda":
             torch.cuda.empty_cache()
-        half = len(rows) // 2
         for key in (True, False):
             if (pace := self.model.paces.get(self._key(key))) is not None:
                 pace.limit(half)
@@ -361,13 +369,16 @@ class Probe:
         if not bool(torch.isfinite(score).all()):
             do = "Check the model's weights, and whether the points (baseline, noise) make sense for it."
             raise NonFiniteError(expected="finite scores", got="NaN or infinity from the model", do=do)
-        return score.float() if score.dtype.itemsize < 4 else score
+        return score.float() if score.dtype.itemsize < 4 or not score.is_floating_point() else score
 
     def _refuse_unless_constant(self, points: Tensor, rows: Tensor, score: Tensor) -> None:
         flipped = points.flatten(1).flip(1).reshape(points.shape)
         with torch.no_grad():
             for other in (-points, points * 0, flipped * 3 + 1):
-                if not torch.equal(self._score(self._outputs(other, rows), rows), score):
+                answer = score
+                with suppress(NonFiniteError):
+                    answer = self._score(self._outputs(other, rows), rows)
+                if not torch.equal(answer, score):
                     got = "an answer that changes with the input but carries no gradient"
                     do = "Look for argmax, round, .detach(), .item() or NumPy in forward; or use KernelSHAP."
                     raise GradientError(expected="a differentiable target", got=got, do=do)
@@ -377,12 +388,3 @@ def uncalled(site: Site | EmbeddingSite) -> LayerError:
     """The error for a layer that the forward pass does not go through."""
     do = "Choose a layer (and call) that the forward pass goes through."
     return LayerError(expected=f"a layer that is called: {site}", got="no call of it, or no floating output", do=do)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(
-        words in str(error).lower() for words in ("out of memory", "can't allocate memory", "defaultcpuallocator")
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from pellucid.core.evidence import Evidence
 from pellucid.core.figure import Figure, Grid
+from pellucid.core.leaves import named
 from pellucid.core.modality import Modality
 from pellucid.core.run import Receipt
 from pellucid.core.target import Outputs, Target
@@ -78,8 +80,8 @@ class Attribution:
         self._check(row)
         leaf = self.inputs
         if isinstance(leaf, Mapping):
-            name = next(iter(self.values)) if isinstance(self.values, Mapping) else next(iter(leaf))
-            leaf = leaf[name]
+            leaves = named(leaf)
+            leaf = leaves[next(iter(self.values if isinstance(self.values, Mapping) else leaves))]
         leaf = leaf[0] if isinstance(leaf, tuple) else leaf
         return np.asarray(leaf[row].detach().cpu())
 
@@ -147,9 +149,7 @@ class Attribution:
 
     def save(self, path: Any) -> None:
         """Write arrays and a JSON header to one safetensors file; nothing in it is ever executed."""
-        from pellucid.core.store import save
-
-        save(self, path)
+        import_module("pellucid.core.store").save(self, path)
 
     def _repr_html_(self) -> str:
         figures = tuple(self.figure(row) for row in range(min(len(self), 4)))

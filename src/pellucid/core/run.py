@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pellucid.errors import Cancelled, OptionError, nearest
+from pellucid.errors import Cancelled, OptionError, OutOfMemory, nearest
 
 UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -227,3 +227,22 @@ def default_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] // 2)
     return DEFAULT_MEMORY
+
+
+def half_of(rows: int, error: Exception) -> int:
+    """Half of the rows where memory ran out; any other error, and one with a single row, is raised."""
+    if not out_of_memory(error):
+        raise error
+    if rows == 1:
+        do = "Use a smaller input, or a machine with more memory."
+        raise OutOfMemory(expected="memory for one row", got=str(error).partition("\n")[0], do=do) from error
+    return (rows + 1) // 2
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory", "defaultcpuallocator")
+    )

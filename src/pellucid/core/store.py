@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from pellucid.core.evidence import Check, Control, Evidence
+from pellucid.core.leaves import named
 from pellucid.core.modality import Images, Modality, Series, Table, Text
 from pellucid.core.result import Attribution, MethodNote
 from pellucid.core.run import Receipt
@@ -75,6 +76,8 @@ def save(result: Attribution, path: Any) -> None:
         "modality": modality_header(result),
     }
     target = Path(path)
+    if not target.parent.is_dir():
+        raise LoadError(expected="a folder that exists", got=repr(str(target.parent)), do="Make it first.")
     part = target.with_name(target.name + ".part")
     save_file(arrays, part, metadata={"pellucid": json.dumps(header)})
     part.replace(target)
@@ -106,20 +109,23 @@ def read_result(path: Any) -> Attribution:
         with safe_open(source, "pt") as file:
             header = json.loads((file.metadata() or {})["pellucid"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        if isinstance(error, LoadError):
-            raise
-        raise LoadError(expected="a saved explanation", got=f"{source.name!r}: {error}", do=do) from None
-    if header.get("schema") != SCHEMA:
-        got = f"schema {header.get('schema')}"
-        raise LoadError(expected=f"schema {SCHEMA}", got=got, do="Read it with the version that wrote it.")
-    return rebuilt(header, arrays)
+        if header.get("schema") != SCHEMA:
+            got, newer = f"schema {header.get('schema')}", "Read it with the version that wrote it."
+            raise LoadError(expected=f"schema {SCHEMA}", got=got, do=newer)
+        return rebuilt(header, arrays)
+    except LoadError:
+        raise
+    except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
+        got = f"{source.name!r}: {type(error).__name__} {error}"[:200]
+        raise LoadError(expected="a saved explanation", got=got, do=do) from None
 
 
 def rebuilt(header: dict[str, Any], arrays: dict[str, Tensor]) -> Attribution:
     """A result from its header and arrays."""
     method = header["method"] | {"laws": tuple(header["method"]["laws"])}
     about = header["about"]
+    if tree("values", arrays) is None or tree("inputs", arrays) is None:
+        raise KeyError("values, inputs")
     return Attribution(
         values=tree("values", arrays),
         inputs=tree("inputs", arrays),
@@ -143,7 +149,7 @@ def flat(name: str, value: Any) -> dict[str, Tensor]:
     if isinstance(value, Tensor):
         return {name: value}
     if isinstance(value, Mapping):
-        return {f"{name}/{key}": each for key, each in value.items() if isinstance(each, Tensor)}
+        return {f"{name}/{key}": each for key, each in named(value).items() if isinstance(each, Tensor)}
     if isinstance(value, tuple):
         return {f"{name}#{i}": each for i, each in enumerate(value) if isinstance(each, Tensor)}
     return {}

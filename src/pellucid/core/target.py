@@ -21,13 +21,13 @@ MAIN_NAMES = ("logits", "out", "prediction", "predictions", "last_hidden_state")
 def main_output(outputs: Any) -> Tensor:
     """The tensor an answer is about: itself, ``logits`` of a dict or dataclass, else the first floating one."""
     if isinstance(outputs, Tensor):
-        return outputs
+        return floating(outputs)
     if is_dataclass(outputs) and not isinstance(outputs, type):
         outputs = {each.name: getattr(outputs, each.name) for each in fields(outputs)}
     if isinstance(outputs, Mapping):
         for name in MAIN_NAMES:
             if isinstance(outputs.get(name), Tensor):
-                return outputs[name]
+                return floating(outputs[name])
         outputs = list(outputs.values())
     if isinstance(outputs, Sequence):
         for each in outputs:
@@ -35,6 +35,18 @@ def main_output(outputs: Any) -> Tensor:
                 return each
     do = "Say which number is explained with a function: target=lambda outputs: …, or pl.Model(…, output=…)."
     raise OutputError(expected="a floating tensor among the model's outputs", got=type(outputs).__name__, do=do)
+
+
+def floating(answer: Tensor) -> Tensor:
+    """An answer in floating numbers; complex ones are refused."""
+    if answer.is_complex():
+        raise OutputError(expected="real answers", got=str(answer.dtype), do="Explain .real, .imag or .abs() of them.")
+    return answer if answer.is_floating_point() else answer.float()
+
+
+def by_class(answer: Tensor) -> Tensor:
+    """(rows, classes, …): the classes of (rows, tokens, classes) answers moved to the second axis."""
+    return answer.movedim(-1, 1) if answer.ndim == 3 else answer
 
 
 @dataclass(frozen=True)
@@ -148,24 +160,29 @@ class Class(Target):
     index: tuple[int, ...] = ()
 
     def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
-        answer = main_output(outputs)
+        answer = by_class(main_output(outputs))
         if answer.ndim == 1 or answer.shape[1] == 1:
-            return self._single(about)
+            return self._single(about, rows, batch)
         n = answer.shape[1]
         if self.which is None:
             flat = answer.detach().reshape(len(answer), n, -1).mean(-1)
             return replace(self, index=tuple(flat.argmax(1).tolist()))
+        return replace(self, index=self.indexes(n, about, rows, batch))
+
+    def indexes(self, n: int, about: Outputs, rows: Tensor, batch: int) -> tuple[int, ...]:
+        """The index of the class of each of some rows, of ``n`` classes."""
         named = self.which if isinstance(self.which, tuple) else (self.which,) * batch
         if len(named) != batch:
             raise ShapeError(expected=f"{batch} classes, one a row", got=str(len(named)), do="Give one per row.")
-        return replace(self, index=tuple(class_index(named[i], n, about.classes) for i in rows.tolist()))
+        return tuple(class_index(named[i] or 0, n, about.classes) for i in rows.tolist())
 
-    def _single(self, about: Outputs) -> Target:
+    def _single(self, about: Outputs, rows: Tensor, batch: int) -> Target:
         """The target of a model with one output: the value itself; its negative for the first of two classes."""
-        two = about.classes is not None and len(about.classes) == 2
-        if self.which is None or not two or isinstance(self.which, tuple):
+        if self.which is None:
             return Output(0)
-        return Output(0) if class_index(self.which, 2, about.classes) == 1 else -Output(0)
+        two = about.classes is not None and len(about.classes) == 2
+        index = self.indexes(2 if two else 1, about, rows, batch)
+        return Side(index) if two else Output(0)
 
     def join(self, parts: Sequence[Any]) -> Target:
         if not isinstance(parts[0], Class):
@@ -176,7 +193,10 @@ class Class(Target):
         return replace(self, index=tuple(self.index[i] for i in rows.tolist()))
 
     def score(self, outputs: Any, rows: Tensor) -> Tensor:
-        answer = main_output(outputs)
+        return self.chosen(by_class(main_output(outputs)), rows)
+
+    def chosen(self, answer: Tensor, rows: Tensor) -> Tensor:
+        """(rows,) the number of each row's class in (rows, classes, …) answers."""
         index = torch.tensor(self.index)[rows.cpu()].to(answer.device)
         chosen = answer[torch.arange(len(answer), device=answer.device), index]
         if chosen.ndim == 1:
@@ -193,25 +213,47 @@ class Class(Target):
 
 
 @dataclass(frozen=True)
+class Side(Target):
+    """The value of a model with one output for the second of two classes, its negative for the first; one a row."""
+
+    index: tuple[int, ...]
+
+    def join(self, parts: Sequence[Any]) -> Target:
+        return Side(sum((part.index for part in parts), ()))
+
+    def take(self, rows: Tensor) -> Target:
+        return Side(tuple(self.index[i] for i in rows.tolist()))
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        value = Output(0).score(outputs, rows)
+        return value * (2 * torch.tensor(self.index)[rows.cpu()] - 1).to(value)
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        return f"score of “{class_name(self.index[row], about.classes)}”"
+
+
+@dataclass(frozen=True)
 class Probability(Class):
     """The probability of a class: the softmax of logits, or the model's own probabilities."""
 
     kind: str = "logits"
 
     def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
-        answer = main_output(outputs)
+        answer = by_class(main_output(outputs))
         if answer.ndim == 1 or answer.shape[1] == 1:
-            return replace(self, kind="binary" if about.kind == "logits" else "probabilities", index=(0,) * len(answer))
+            second = (1,) * len(rows)
+            return replace(
+                self, kind=about.kind, index=second if self.which is None else self.indexes(2, about, rows, batch)
+            )
         bound = super().bind(outputs, about, rows, batch)
         return replace(bound, kind=about.kind)  # type: ignore[call-arg]
 
     def score(self, outputs: Any, rows: Tensor) -> Tensor:
-        answer = main_output(outputs)
-        if self.kind == "binary":
-            return answer.reshape(len(answer)).sigmoid()
+        answer = by_class(main_output(outputs))
         if answer.ndim == 1 or answer.shape[1] == 1:
-            return answer.reshape(len(answer))
-        return super().score(answer.softmax(1) if self.kind == "logits" else answer, rows)
+            p = (answer.sigmoid() if self.kind == "logits" else answer).reshape(len(answer), -1).mean(1)
+            return torch.where(torch.tensor(self.index)[rows.cpu()].to(p.device) == 1, p, 1 - p)
+        return self.chosen(answer.softmax(1) if self.kind == "logits" else answer, rows)
 
     def words(self, about: Outputs, row: int = 0) -> str:
         return super().words(replace(about, kind="probabilities"), row)
@@ -250,15 +292,23 @@ class Loss(Target):
     truth: Any
 
     def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
-        answer, truth = main_output(outputs), torch.as_tensor(self.truth)
+        answer, truth = by_class(main_output(outputs)), torch.as_tensor(self.truth)
         truth = truth.reshape(1) if truth.ndim == 0 else truth
         if len(truth) != batch:
             raise ShapeError(expected=f"{batch} true answers", got=str(len(truth)), do="Give one per row.")
-        truth = truth[rows]
-        if not truth.is_floating_point() and (answer.ndim < 2 or int(truth.max()) >= answer.shape[1]):
-            do = "Pass floats for a regression, class indexes for a classifier."
-            raise TargetError(expected="class indexes the model has", got=str(int(truth.max())), do=do)
-        return replace(self, truth=truth.to(answer.device))
+        truth = truth[rows].to(answer) if truth.is_floating_point() else truth[rows].long().to(answer.device)
+        do = "Pass floats for a regression, class indexes for a classifier."
+        if truth.is_floating_point():
+            if truth[0].numel() != answer[0].numel():
+                got = f"shape {tuple(truth.shape)} for answers {tuple(answer.shape)}"
+                raise ShapeError(expected="one true value for every value of the answer", got=got, do=do)
+        elif answer.ndim < 2 or int(truth.max()) >= answer.shape[1] or int(truth.min()) < 0:
+            got = f"{int(truth.min())} … {int(truth.max())}"
+            raise TargetError(expected="class indexes the model has", got=got, do=do)
+        elif truth.shape[1:] != answer.shape[2:]:
+            got = f"shape {tuple(truth.shape)} for answers {tuple(answer.shape)}"
+            raise ShapeError(expected="one class for every place of the answer", got=got, do=do)
+        return replace(self, truth=truth)
 
     def join(self, parts: Sequence[Any]) -> Target:
         return replace(parts[0], truth=torch.cat([part.truth for part in parts]))
@@ -270,7 +320,8 @@ class Loss(Target):
         answer, truth = main_output(outputs), self.truth[rows.to(self.truth.device)]
         if truth.is_floating_point():
             return (answer.reshape(len(answer), -1) - truth.reshape(len(truth), -1)).square().mean(1)
-        return torch.nn.functional.cross_entropy(answer, truth, reduction="none").reshape(len(answer), -1).mean(1)
+        loss = torch.nn.functional.cross_entropy(by_class(answer), truth, reduction="none")
+        return loss.reshape(len(answer), -1).mean(1)
 
     def words(self, about: Outputs, row: int = 0) -> str:
         return "loss against the true answer"
@@ -284,7 +335,7 @@ class Function(Target):
 
     def score(self, outputs: Any, rows: Tensor) -> Tensor:
         answer = self.function(outputs)
-        if not isinstance(answer, Tensor) or answer.shape != rows.shape:
+        if not isinstance(answer, Tensor) or answer.shape != rows.shape or answer.is_complex():
             got = str(tuple(answer.shape)) if isinstance(answer, Tensor) else type(answer).__name__
             do = "Reduce the outputs to one number a row."
             raise ShapeError(expected=f"a target function that gives ({len(rows)},)", got=got, do=do)
@@ -298,10 +349,10 @@ def as_target(given: Any) -> Target:
     """None, an index, a name, one of those per example, a function or a target, as a target."""
     if isinstance(given, Target):
         return given
-    if isinstance(given, Tensor) and not given.is_floating_point():
+    if hasattr(given, "tolist"):
         given = given.tolist()
-    if hasattr(given, "item") and not isinstance(given, list | tuple):
-        given = given.item()
+    if isinstance(given, list | tuple):
+        given = [each.item() if getattr(each, "ndim", None) == 0 else each for each in given]
     if given is None or (isinstance(given, int | str) and not isinstance(given, bool)):
         return Class(given)
     if isinstance(given, list | tuple) and all(isinstance(each, int | str) for each in given):
@@ -315,6 +366,9 @@ def as_target(given: Any) -> Target:
 def class_index(which: int | str, n: int, classes: tuple[str, ...] | None) -> int:
     """The index of a class given by index or name."""
     if isinstance(which, str):
+        if classes and classes.count(which) > 1:
+            got = f"{which!r}, which classes {[i for i, each in enumerate(classes) if each == which]} bear"
+            raise TargetError(expected="the name of one class", got=got, do="Give the index of the class you mean.")
         if classes and which in classes:
             return classes.index(which)
         raise TargetError(expected="the name of a class", got=repr(which), do=nearest(which, classes or ()))

@@ -92,8 +92,9 @@ def unwritten(twin: nn.Module) -> Iterator[None]:
     shared = []
     for table in [each for part in twin.modules() for each in (part._buffers, vars(part))]:
         for name, tensor in [(name, each) for name, each in table.items() if isinstance(each, Tensor)]:
-            table[name] = copies.setdefault(id(tensor), tensor.detach().clone())
-            shared.append((table, name, tensor, table[name], table[name]._version))
+            private = copies.setdefault(id(tensor), tensor.detach().clone())
+            table[name] = private
+            shared.append((table, name, tensor, private, private._version))
     try:
         yield
     finally:

@@ -113,6 +113,8 @@ class Patches(Features):
 
     def __call__(self, ask: Probe) -> Players:
         shape = tuple(ask.inputs.shape[1:])
+        if not isinstance(self.n, int) or self.n < 1:
+            raise OptionError(expected="a whole number of patches a side", got=repr(self.n), do="Use Patches(7).")
         if len(shape) < 2:
             raise ShapeError(expected="inputs (batch, channels, *space)", got=str(shape), do="Use Elements or Columns.")
         label, total = torch.zeros(1, dtype=torch.long), 1
@@ -204,13 +206,13 @@ class Groups(Features):
             return self._named(self.groups, ask, shape)
         labels = torch.as_tensor(np.asarray(self.groups))
         try:
-            labels = labels.expand(1, *shape) if labels.ndim <= len(shape) else labels.expand(labels.shape[0], *shape)
+            labels = labels.expand(1, *shape)
         except RuntimeError:
-            got = str(tuple(labels.shape))
-            raise ShapeError(
-                expected=f"labels that broadcast to {shape}", got=got, do="One label an element."
-            ) from None
+            got, do = str(tuple(labels.shape)), "Give one label an element, the same for every example."
+            raise ShapeError(expected=f"labels that broadcast to {shape}", got=got, do=do) from None
         used = labels[labels >= 0].unique()
+        if not len(used):
+            raise EmptyError(expected="at least one group", got="no label ≥ 0", do="Number the groups from 0.")
         dense = torch.full_like(labels, -1)
         for i, label in enumerate(used.tolist()):
             dense[labels == label] = i
@@ -227,6 +229,9 @@ class Groups(Features):
                     if member not in columns or not isinstance(table, Table):
                         raise UnknownName(expected="a column", got=repr(member), do=nearest(member, columns))
                     labels[0, table.slots[columns.index(member)]] = i
+                elif not -labels.shape[1] <= member < labels.shape[1]:
+                    want = f"an element 0 … {labels.shape[1] - 1}"
+                    raise OptionError(expected=want, got=str(member), do="Groups name elements by their index.")
                 else:
                     labels[0, member] = i
         return Parts(labels.reshape(1, *shape), len(groups), shape, tuple(groups))
@@ -266,10 +271,11 @@ def numbered(labels: Tensor, content: Tensor, ask: Probe, n: int) -> Parts:
 
 def as_axes(given: Any, space: tuple[int, ...], usual: list[int]) -> tuple[int, ...]:
     """One positive number an axis, from one number, several, or none."""
-    numbers = tuple(usual) if given is None else (given,) * len(space) if isinstance(given, int) else tuple(given)
+    several = given if isinstance(given, list | tuple) else (given,) * len(space)
+    numbers = tuple(usual) if given is None else tuple(several)
     if len(numbers) > len(space):
         numbers = numbers[-len(space) :]
-    if len(numbers) != len(space) or min(numbers) < 1:
+    if len(numbers) != len(space) or not all(isinstance(each, int) and each >= 1 for each in numbers):
         got = f"{given} for space {space}"
         raise OptionError(expected=f"{len(space)} positive numbers", got=got, do="Give one number, or one an axis.")
     return tuple(min(number, length) for number, length in zip(numbers, space, strict=True))

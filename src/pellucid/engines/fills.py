@@ -165,7 +165,13 @@ def as_fill(given: Any) -> Fill:
     """A fill as it is; a number, array or tensor as a constant; None as zeros."""
     if given is None:
         return Zeros()
-    return given if isinstance(given, Fill) else Constant(torch.as_tensor(given))
+    if isinstance(given, Fill):
+        return given
+    try:
+        return Constant(torch.as_tensor(given))
+    except (TypeError, ValueError, RuntimeError):
+        do = "Use e.g. Zeros(), Mean(), Blur(), Constant(0.5), Marginal(data)."
+        raise OptionError(expected="a fill, a number or a tensor", got=repr(given)[:60], do=do) from None
 
 
 def baseline(given: Any, ask: Probe) -> Tensor:
@@ -205,7 +211,9 @@ def blurred(x: Tensor, sigma: float) -> Tensor:
         return x
     space = x.ndim - 2
     for axis in range(space):
-        radius = max(1, min(math.ceil(3 * sigma), x.shape[2 + axis] - 1))
+        radius = min(math.ceil(3 * sigma), x.shape[2 + axis] - 1)
+        if radius < 1:
+            continue
         reach = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
         kernel = torch.exp(-reach.square() / (2 * sigma**2))
         kernel = kernel / kernel.sum()

@@ -16,6 +16,7 @@ from pellucid.core.modality import Table, Text
 from pellucid.core.probe import Probe
 from pellucid.engines.features import Features, Players, usual_features
 from pellucid.engines.fills import Blur, Fill, MaskToken, Mean, Zeros, as_fill
+from pellucid.errors import OptionError
 
 
 class Game:
@@ -23,10 +24,13 @@ class Game:
 
     def __init__(self, ask: Probe, features: Features | None = None, fill: Any = None) -> None:
         self.ask = ask
+        if features is not None and not isinstance(features, Features):
+            do = "Use e.g. Elements(), Patches(7), Columns(), Words(), Groups({…})."
+            raise OptionError(expected="a feature set", got=repr(features)[:60], do=do)
         self.players: Players = (features or usual_features(ask))(ask)
         self.fill: Fill = as_fill(fill) if fill is not None else usual_fill(ask)
         self.hidden = self.fill(ask)
-        self.known: dict[bytes, Tensor] = {}
+        self.known = {torch.ones(self.n, dtype=torch.bool).numpy().tobytes(): ask.score}
         self.rows = 0
 
     @property

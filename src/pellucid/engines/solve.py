@@ -16,10 +16,10 @@ def shapley_exact(scores: Tensor, n: int) -> Tensor:
     φᵢ = Σ_{S∋i} (s−1)! (n−s)! / n! · v(S) − Σ_{S∌i} s! (n−s−1)! / n! · v(S)
     """
     z, size = every(n), every(n).sum(1)
-    with_i = torch.tensor([factorial(s - 1) * factorial(n - s) / factorial(n) if s else 0.0 for s in range(n + 1)])
-    without = torch.tensor([factorial(s) * factorial(n - s - 1) / factorial(n) if s < n else 0.0 for s in range(n + 1)])
-    weights = torch.where(z, with_i.double()[size][:, None], -without.double()[size][:, None])
-    return weights.T @ scores.double().cpu()
+    with_i = [factorial(s - 1) * factorial(n - s) / factorial(n) if s else 0.0 for s in range(n + 1)]
+    without = [factorial(s) * factorial(n - s - 1) / factorial(n) if s < n else 0.0 for s in range(n + 1)]
+    there, away = (torch.tensor(each, dtype=torch.float64)[size][:, None] for each in (with_i, without))
+    return torch.where(z, there, -away).T @ scores.double().cpu()
 
 
 def shapley_regression(design: Design, scores: Tensor, empty: Tensor, full: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from pellucid.core.figure import Figure, Picture
 from pellucid.core.modality.plain import Array, Modality, heat
-from pellucid.errors import DtypeError, EmptyError, OptionError, PictureError
+from pellucid.errors import DtypeError, EmptyError, OptionError, PictureError, ShapeError
 
 MOST_PIXELS = 50_000_000
 
@@ -51,10 +52,22 @@ class Images(Modality):
             return given
         if isinstance(given, Tensor):
             given = given.cpu().numpy()
+        given = self._channels_last(given)
         many = given if self._many(given) else [given]
         if len(many) == 0:
             raise EmptyError(expected="at least one picture", got="none", do="Pass a picture.")
-        return torch.stack([self._read(each) for each in many])
+        pictures = [self._read(each) for each in many]
+        if len(sizes := {tuple(each.shape[1:]) for each in pictures}) > 1:
+            do = "Say pl.Images(size=(height, width)), or pass them one at a time."
+            raise ShapeError(expected="pictures of one size", got=str(sorted(sizes)), do=do)
+        return torch.stack(pictures)
+
+    def _channels_last(self, given: Any) -> Any:
+        """Pixels as torch has them (…, channels, height, width) as (…, height, width, channels)."""
+        if not isinstance(given, np.ndarray) or given.ndim < 3 or given.shape[-1] in (1, 3, 4):
+            return given
+        first = given.shape[-3] in (1, 3, 4) if given.ndim == 4 else given.shape[-3] == len(self.mean) == 3
+        return np.moveaxis(given, -3, -1) if first else given
 
     def _many(self, given: Any) -> bool:
         if isinstance(given, np.ndarray):
@@ -67,7 +80,7 @@ class Images(Modality):
         if isinstance(given, Tensor):
             if given.is_floating_point():
                 return given
-            given = given.cpu().numpy()
+            given = self._channels_last(given.cpu().numpy())
         if isinstance(given, str | Path):
             picture = open_picture(Path(given))
         elif isinstance(given, np.ndarray):
@@ -77,7 +90,7 @@ class Images(Modality):
         else:
             do = "Pass a path, a PIL image, a uint8 array (height, width, 3) or a floating tensor."
             raise DtypeError(expected="a picture", got=type(given).__name__, do=do)
-        picture = picture.convert("L" if len(self.mean) == 1 else "RGB")
+        picture = shallow(picture).convert("L" if len(self.mean) == 1 else "RGB")
         if self.size is not None and picture.size != (self.size[1], self.size[0]):
             picture = picture.resize((self.size[1], self.size[0]), Image.Resampling.BICUBIC)
         pixels = np.asarray(picture, dtype=np.float32)
@@ -124,7 +137,10 @@ def open_picture(path: Path) -> Any:
     if not path.is_file():
         raise PictureError(expected="a picture file", got=f"no file named {path.name!r}", do="Check the path.")
     try:
-        with Image.open(path, formats=formats) as picture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # told below, as an error
+            opened = Image.open(path, formats=formats)
+        with opened as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 raise PictureError(
                     expected="a picture of ordinary size", got=f"{picture.width} × {picture.height}", do=do
@@ -135,6 +151,17 @@ def open_picture(path: Path) -> Any:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PictureError(expected="a readable picture", got=f"{path.name!r}: {error}", do=do) from None
+
+
+def shallow(picture: Any) -> Any:
+    """A picture of 16 bits a pixel as one of 8; floating pixels are refused because their scale is not known."""
+    from PIL import Image
+
+    if picture.mode == "F":
+        raise PictureError(expected="8 or 16 bits a pixel", got="floating pixels", do="Scale them to 0 … 255.")
+    if not picture.mode.startswith("I"):
+        return picture
+    return Image.fromarray((np.asarray(picture).astype(float) / 257).round().clip(0, 255).astype(np.uint8))
 
 
 def eight_bit(pixels: Array) -> Array:

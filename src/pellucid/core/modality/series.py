@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.core.figure import Curve, Figure, Grid
 from pellucid.core.modality.plain import Array, Modality, heat
-from pellucid.errors import ShapeError
+from pellucid.errors import DtypeError, ShapeError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +31,11 @@ class Series(Modality):
     def prepare(self, given: Any) -> Any:
         if not isinstance(given, Tensor | np.ndarray | list):
             return given
-        signal = torch.as_tensor(np.asarray(given)) if not isinstance(given, Tensor) else given
+        try:
+            signal = given if isinstance(given, Tensor) else torch.tensor(np.asarray(given))
+        except (TypeError, ValueError) as error:
+            do = "Pass arrays (batch, channels, time); cut or pad signals of unequal length."
+            raise DtypeError(expected="numbers in signals of one length", got=str(error)[:80], do=do) from None
         if signal.ndim > 3:
             raise ShapeError(expected="(batch, channels, time)", got=str(tuple(signal.shape)), do="Flatten the rest.")
         while signal.ndim < 3:

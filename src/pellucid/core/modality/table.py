@@ -50,6 +50,14 @@ class Table(Modality):
             if numbers is not None and len(numbers) != len(self.columns):
                 got, want = f"{len(numbers)} in {what}", f"{len(self.columns)} numbers, one a column"
                 raise OptionError(expected=want, got=got, do="Use mean 0 and std 1 for columns left as they are.")
+        if self.std is not None and not min(self.std, default=1) > 0:
+            do = "Use std 1 for a column that never changes."
+            raise OptionError(expected="standard deviations above 0", got=str(min(self.std)), do=do)
+        if len(set(self.columns)) < len(self.columns):
+            raise OptionError(expected="columns of different names", got=str(self.columns), do="Rename some.")
+        if missing := [name for name in self.one_hot if name not in self.categories]:
+            do = f"Name them: categories={{{missing[0]!r}: (…)}}."
+            raise OptionError(expected="the levels of every one-hot column", got=f"none of {missing[0]!r}", do=do)
 
     @classmethod
     def of(cls, frame: Any, **options: Any) -> Table:
@@ -83,6 +91,9 @@ class Table(Modality):
     def _cells(self, given: Any) -> Array:
         if isinstance(given, Mapping):
             given = {name: np.atleast_1d(np.asarray(value, dtype=object)) for name, value in given.items()}
+            if len({len(value) for value in given.values()}) > 1:
+                got = ", ".join(f"{name}: {len(value)}" for name, value in given.items())
+                raise ShapeError(expected="columns of one length", got=got, do="Give every column every row.")
             return np.stack([self._named(given, name) for name in self.columns], 1)
         if hasattr(given, "columns") and hasattr(given, "iloc"):
             return np.stack([np.asarray(self._named(given, name), dtype=object) for name in self.columns], 1)
@@ -94,22 +105,21 @@ class Table(Modality):
         return cells[None] if cells.ndim == 1 else cells
 
     def _named(self, given: Any, name: str) -> Any:
-        try:
-            return given[name]
-        except KeyError:
-            raise UnknownName(
-                expected=f"a value for column {name!r}", got="none", do=nearest(name, given.keys())
-            ) from None
+        for key in given.keys():  # noqa: SIM118 - a frame's keys are its columns
+            if str(key) == name:
+                return given[key]
+        raise UnknownName(expected=f"a value for column {name!r}", got="none", do=nearest(name, given.keys()))
 
     def _column(self, name: str, cells: Array) -> Array:
         if name in self.categories:
-            levels = {level: float(i) for i, level in enumerate(self.categories[name])}
-            if cells.dtype.kind in "fiu" and not set(map(str, cells)) & set(levels):
-                return np.asarray(cells, dtype=float)
-            for cell in cells:
-                if str(cell) not in levels:
-                    raise UnknownName(expected=f"a level of {name!r}", got=repr(cell), do=nearest(str(cell), levels))
-            return np.array([levels[str(cell)] for cell in cells])
+            levels = {str(level): float(i) for i, level in enumerate(self.categories[name])}
+            texts = [level_text(cell, levels) for cell in cells]
+            if cells.dtype.kind in "fiu" and not set(texts) & set(levels):
+                levels = {str(i): float(i) for i in range(len(levels))}
+            for cell, text in zip(cells, texts, strict=True):
+                if text not in levels:
+                    raise UnknownName(expected=f"a level of {name!r}", got=repr(cell), do=nearest(text, levels))
+            return np.array([levels[text] for text in texts])
         try:
             numbers = np.asarray(cells, dtype=float)
         except (TypeError, ValueError):
@@ -187,3 +197,10 @@ class Table(Modality):
             return super().map_figure(values, inputs, title=title, limit=limit, **rest)
         values = values if len(values) == len(self.columns) else self.by_column(values)
         return bars(self.columns, values, title=title, details=self.details(inputs), most=12, **rest)
+
+
+def level_text(cell: Any, levels: Mapping[str, float]) -> str:
+    """A cell as its level is written; 1.0 is 1 where no level is called 1.0."""
+    text = str(cell)
+    whole = text not in levels and isinstance(cell, float | np.floating) and float(cell).is_integer()
+    return str(int(cell)) if whole else text

@@ -1,0 +1,72 @@
+"""Run the benchmarks and write RESULTS.md: ``python -m benchmarks [words of case names]``."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+
+from benchmarks import accuracy, gradients, imports, memory
+from benchmarks.timing import Row, measure
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+HEAD = """# Measured
+
+{machine}. Floor: the rows that the definition of a method needs, run by plain eager torch at the best batch size
+(channels-last for convolutional nets, weights frozen), in the same rounds. Ratio: median over interleaved rounds of a
+contestant's time over the floor's. Peers get the model as their users write it. Networks have random weights.
+"""
+
+
+def machine() -> str:
+    """Processor, cores and versions."""
+    name = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            name = line.split(":", 1)[1].strip()
+            break
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def speed(words: list[str]) -> list[str]:
+    """The table of ratios."""
+    lines = [
+        "## Time over the floor",
+        "",
+        "| case | floor, s | pellucid (low – high) | aim | peers |",
+        "|---|---|---|---|---|",
+    ]
+    for case in [*gradients.resnet_cases(), *gradients.transformer_cases()]:
+        if words and not any(word.lower() in case.name.lower() for word in words):
+            continue
+        row = measure(case)
+        print(row, flush=True)
+        lines.append(line_of(row))
+    return lines
+
+
+def line_of(row: Row) -> str:
+    """One row of the table."""
+    peers = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row.peers.items()) or "–"
+    aim = "–" if row.aim is None else f"{row.aim:.2f}"
+    return f"| {row.name} | {row.floor_seconds:.3f} | **{row.ours:.2f}** ({row.low:.2f} – {row.high:.2f}) | {aim} | {peers} |"
+
+
+def main() -> None:
+    """All groups, or the cases whose names hold one of the words."""
+    warnings.simplefilter("ignore")
+    words = sys.argv[1:]
+    parts = [HEAD.format(machine=machine()), "\n".join(speed(words))]
+    if not words:
+        for group in (accuracy, memory, imports):
+            parts.append("\n".join(group.table()))
+            print(parts[-1], flush=True)
+        RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        print(f"wrote {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()

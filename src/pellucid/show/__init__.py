@@ -1,0 +1,1 @@
+"""Painters: a figure becomes matplotlib, HTML or text. They know figures only."""

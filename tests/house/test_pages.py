@@ -1,0 +1,50 @@
+"""The examples on the pages run, and docstrings become pages."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.exists()]
+FENCE = re.compile(r"(<!-- not run: [^>]+ -->\s*\n)?^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def examples(page: Path) -> Iterator[tuple[int, str]]:
+    """Each Python example of a page with the number of its first line; those marked ``not run`` are left out."""
+    text = page.read_text("utf-8")
+    for found in FENCE.finditer(text):
+        if not found[1]:
+            yield text.count("\n", 0, found.start(2)) + 1, found[2]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_of_a_page_run_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__page__"}
+    for line, code in examples(page):
+        if ">>> " in code:
+            test = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), line)
+            outcome = doctest.DocTestRunner(optionflags=FLAGS).run(test, clear_globs=False)
+            names = test.globs
+            assert not outcome.failed, f"{page.name}, line {line}"
+        else:
+            exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)  # noqa: S102
+
+
+def test_the_sections_of_a_docstring_become_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    import prose
+
+    text = ["One |a|.", "", "Cost:   two", "        lines.", "Example:", "    >>> 1 * 2", "    2"]
+    assert prose.to_rst(text) == [
+        r"One \|a\|.", "", ":Cost: two", "    lines.", ":Example:", "", "    >>> 1 * 2", "    2", "",
+    ]  # fmt: skip
