@@ -30,35 +30,27 @@ Weights = Annotated[
 ]
 Predict = Annotated[
     str | None,
-    typer.Option(
-        metavar="MODULE:FUNCTION", help="Explain a predict function (rows in, numbers out) instead of a model."
-    ),
+    typer.Option(metavar="MODULE:FUNCTION", help="A predict function (rows in, numbers out) instead of a model."),
 ]
 Given = Annotated[
     str,
     typer.Option(
-        "--input", "-i", metavar="INPUT", help="A picture, .csv, .tsv, .json, .npy or .txt file, or a sentence."
+        "--input", "-i", metavar="INPUT", help="A picture, .csv, .tsv, .json, .npy or .txt file; or a sentence."
     ),
 ]
 Target = Annotated[
     str | None,
-    typer.Option(metavar="CLASS", help="Name or number of the explained class. [default: the predicted one]"),
+    typer.Option(metavar="CLASS", help="The explained class, by name or number; the predicted one without."),
 ]
 At = Annotated[str | None, typer.Option(metavar="LAYER", help="Ask about a layer instead of the input (see: layers).")]
 Row = Annotated[str, typer.Option(metavar="N", help="Which row of a table, the first is 0; or: all.")]
 Seed = Annotated[int, typer.Option(min=0, help="Decides every random draw.")]
 Memory = Annotated[str | None, typer.Option(metavar="SIZE", help='Working memory beside the model, e.g. "2 GB".')]
 Classes = Annotated[str | None, typer.Option(metavar="NAMES", help="Class names: a comma list, or a file, one a line.")]
-Mean = Annotated[
-    str | None, typer.Option(metavar="NUMBERS", help="Mean of each color in 0 … 1, e.g. 0.485,0.456,0.406.")
-]
-Std = Annotated[
-    str | None, typer.Option(metavar="NUMBERS", help="Standard deviation of each color, e.g. 0.229,0.224,0.225.")
-]
+Mean = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Mean of each color, e.g. 0.485,0.456,0.406.")]
+Std = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Deviation of each color, e.g. 0.229,0.224,0.225.")]
 Size = Annotated[str | None, typer.Option(metavar="PIXELS", help="Resize pictures: 224, or height x width: 224x320.")]
-ColumnNames = Annotated[
-    str | None, typer.Option("--columns", metavar="NAMES", help="Columns the model takes, in order.")
-]
+ColumnNames = Annotated[str | None, typer.Option("--columns", metavar="NAMES", help="The columns it takes, in order.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open formats that run code when loaded. Only if you trust them.")]
 Methods = Annotated[
     list[str] | None, typer.Option("--method", metavar="NAME", help="A method; may be repeated (see: methods).")
@@ -85,7 +77,7 @@ def start(
         say(context.get_help())
 
 
-@app.command()
+@app.command(short_help="Explain a bundled model on real data, offline.")
 def demo(
     name: Annotated[str, typer.Argument(help="digits, breast-cancer, diabetes or sentences.")] = "digits",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the report goes.")] = None,
@@ -100,7 +92,7 @@ def demo(
     demo_report(name, out=out, example=example, seed=seed, memory=memory, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Explain an input, and write a report.")
 def explain(
     given: Given,
     model: ModelName = None,
@@ -146,7 +138,7 @@ def explain(
     explained(wanted, given, report, seed=seed, memory=memory, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Put an explanation to the test.")
 def check(
     given: Given,
     method: Methods = None,
@@ -192,7 +184,7 @@ def check(
     raise typer.Exit(checked(wanted, given, asked, seed=seed, memory=memory, as_json=as_json))
 
 
-@app.command()
+@app.command(short_help="List the methods.")
 def methods(
     family: Annotated[str | None, typer.Option(metavar="NAME", help="Only this family.")] = None,
     modality: Annotated[
@@ -206,7 +198,7 @@ def methods(
     list_methods(family, modality, as_json)
 
 
-@app.command()
+@app.command(short_help="List the layers of a model.")
 def layers(
     model: ModelName = None,
     weights: Weights = None,

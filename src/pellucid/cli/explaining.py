@@ -115,11 +115,8 @@ def save_values(explanation: Any, path: Path | None) -> list[Path]:
     """Write the values of every method: to the path itself if there is one method, else one file a method."""
     if path is None:
         return []
-    results = explanation.results
-    files = [
-        path if len(results) == 1 else path.with_name(f"{path.stem}-{each.method.name}{path.suffix}")
-        for each in results
-    ]
+    results, one = explanation.results, len(explanation.results) == 1
+    files = [path if one else path.with_name(f"{path.stem}-{each.method.name}{path.suffix}") for each in results]
     for result, file in zip(results, files, strict=True):
         result.save(file)
     return files

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from pellucid.core.run import COMFORTABLE_BLOCK, Pace
+from pellucid.core.run import Pace
 
 
 class Meter:
@@ -20,16 +20,17 @@ class Meter:
         self.seconds = 0.0
         self._mode = Allocations(self) if measure else None
 
-    def pace(self, rows: int, *, grad: bool) -> Pace:
+    def pace(self, rows: int, *, grad: bool, comfortable: int) -> Pace:
         """What was measured on ``rows`` rows, as the pace of all later calls.
 
         A gradient needs all that forward made and, as backward frees while it goes, a little more; plain predictions
-        need a few of the largest. Blocks over 30 MB cost page faults: the first guess keeps the largest below that.
+        need a few of the largest. The first guess keeps the largest tensor below ``comfortable`` bytes, half of that for
+        predictions: on a CPU, blocks over 30 MB cost page faults.
         """
         largest = max(self.largest // rows, 1)
         needed = self.total // rows + 2 * largest if grad else 3 * largest
-        comfortable = COMFORTABLE_BLOCK if grad else COMFORTABLE_BLOCK // 2
-        return Pace(max(1, needed), largest, max(1, comfortable // largest), {})
+        block = comfortable if grad else comfortable // 2
+        return Pace(max(1, needed), largest, max(1, block // largest), {})
 
     def __enter__(self) -> Meter:
         if self._mode is not None:

@@ -82,7 +82,7 @@ class Attributor(Method):
         studied = as_studied(model)
         with undisturbed(studied.device):
             ask = question(studied, inputs, target, at, discrete=self.discrete)
-            with ask.model.session():
+            with ask.model.session(), ask.run.progress(type(self).__name__):
                 found = self.attribute(ask)
             return self.result(ask, found if isinstance(found, Found) else Found(found), at)
 

@@ -220,7 +220,8 @@ class Probe:
 
     def _sweep(self, points: Points | None, draws: int, reducer: Reducer, *, grad: bool) -> Any:
         """Points → values and scores → reducer, as many draws at a time as fit."""
-        with self.model.session(), self.run.progress("explaining", draws * self.batch):
+        self.run.announce(draws * self.batch)
+        with self.model.session():
             done = 0
             while done < draws:
                 count = self._draws_at_once((draws - done) * self.batch, grad=grad)
@@ -265,7 +266,7 @@ class Probe:
             self.bound.parts.pop(int(rows[0]), None)
             return self._halved(points, rows, grad=grad, half=half)
         if pace is None:
-            pace = self.model.paces[self._key(grad)] = meter.pace(len(rows), grad=grad)
+            pace = self.model.paces[self._key(grad)] = meter.pace(len(rows), grad=grad, comfortable=self.run.comfortable)
         else:
             pace.note(len(rows), meter.seconds)
         self.run.count(len(rows), backward=grad, size=pace.bytes_per_row * len(rows))

@@ -145,6 +145,7 @@ class Run:
         self.started = time.perf_counter()
         self.memory = options.memory or default_memory(device)
         self._bar: Any = None
+        self._announced = 0
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             self._base = torch.cuda.memory_allocated(device)
@@ -166,26 +167,38 @@ class Run:
         """Rows for the next call: what memory allows, then what was fastest so far."""
         allowed = max(1, min(pace.most, self.memory // max(pace.bytes_per_row, 1)))
         size = min(pace.size, allowed)
-        if not self.exact and left >= 8 * size:
+        if not self.exact and self.device.type == "cpu" and left >= 8 * size:
             size = min(faster(pace, size), allowed)
         return max(1, min(size, left))
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[None]:
-        """A bar over ``total`` rows, when asked for; it disappears when done."""
+    def progress(self, what: str) -> Iterator[None]:
+        """A bar over the rows announced so far, when asked for; it disappears when done."""
         if not self.options.progress or self._bar is not None:
             yield
             return
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-        bar = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True)
-        with bar:
-            bar.add_task(what, total=total)
-            self._bar = bar
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
+            bar.add_task(what, total=0)
+            self._bar, self._announced = bar, 0
             try:
                 yield
             finally:
                 self._bar = None
+
+    def announce(self, rows: int) -> None:
+        """Say that so many more rows will go through the model."""
+        if self._bar is not None:
+            self._announced += rows
+            self._bar.update(0, total=self._announced)
+
+    @property
+    def comfortable(self) -> int:
+        """Bytes that the largest tensor of a call may have before it costs more than it gains."""
+        return COMFORTABLE_BLOCK if self.device.type == "cpu" else self.memory // 8
 
     def receipt(self) -> Receipt:
         """The bill so far."""
