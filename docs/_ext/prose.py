@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 SECTION = re.compile(r"([A-Z][a-z]+):(?:\s+(.*))?$")
-SECTIONS = ("Shapes", "Units", "Cost", "Raises", "Source", "Example", "Returns", "Laws", "Limits", "Notice")
+SECTIONS = ("Shapes", "Units", "Cost", "Raises", "Source", "Example", "Gives", "Returns", "Laws", "Limits", "Notice")
 KEPT = re.compile(r"(``.+?``|:[a-z:]+:`[^`]+`|`[^`]+`_{0,2})")
 EMPHASIS = re.compile(r"(?<![\w*])(\*{1,2})(?=[^\s*])([^*]*[^\s*])\1(?![\w*])")
 

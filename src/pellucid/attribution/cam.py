@@ -111,8 +111,8 @@ def affine_above(activation: Activation, ask: Probe) -> bool:
     """Whether the score is affine in the layer: f(0) + f(2A) = 2 f(A)."""
     inside = ask.at(activation.site)
     none, once, twice = inside.forward(lambda k: inside.inputs[None] * lifted(k, inside.inputs), 3)
-    scale = torch.stack([none, once, twice]).abs().amax().clamp_min(1e-12)
-    return bool(((none + twice - 2 * once).abs() <= 1e-4 * scale).all())
+    scale, size = (once - none).abs().amax(), torch.stack([none, once, twice]).abs().amax()
+    return bool(((none + twice - 2 * once).abs() <= 1e-4 * scale + 1e-5 * size).all())
 
 
 def last_maps(ask: Probe) -> Activation:

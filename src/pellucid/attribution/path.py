@@ -76,7 +76,8 @@ class IntegratedGradients(Attributor):
             change, size = ((each.flatten(1).norm(dim=1)) for each in (new - values[left], new))
             values[left] = new
             left = left[((gap > self.tolerance) | (change > self.tolerance * size)).cpu()]
-        note = f"{len(left)} of {ask.batch} not within {self.tolerance:.2g} at {count - 1} gradients"
+        which = f" for {len(left)} of {ask.batch}" if ask.batch > 1 else ""
+        note = f"tolerance {self.tolerance:.2g} not reached at {count - 1} gradients{which}"
         return Found(values, base_score=base_score, notes=(note,) * bool(len(left)), extra={"gradients": count - 1})
 
 
@@ -326,7 +327,7 @@ class GuidedIG(Attributor):
             free = (x != high).flatten()
             if excess <= 1e-6 * (1 + left) or not bool(free.any()):
                 break
-            most = max(1, int(self.fraction * free.sum()))
+            most = min(int(free.sum()), int(self.fraction * (free.numel() - 1)) + 1)
             order = torch.where(free, size.flatten(), torch.inf).argsort(stable=True)[:most]
             chosen = torch.zeros_like(free).scatter(0, order, True).reshape(x.shape) & (x != high)
             room = float((high - x).abs()[chosen].sum())

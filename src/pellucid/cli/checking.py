@@ -7,7 +7,8 @@ from typing import Any
 
 from pellucid.catalogue import entry
 from pellucid.cli.console import emit, say, sheet, working
-from pellucid.cli.opening import Wanted
+from pellucid.cli.opening import Wanted, opened
+from pellucid.cli.reading import expected, read
 from pellucid.errors import OptionError, nearest
 
 ENOUGH = {"supported": ("supported",), "mixed": ("supported", "mixed")}
@@ -44,6 +45,7 @@ class Answer:
 def checked(wanted: Wanted, given: str, asked: Question, *, seed: int, memory: str | None, as_json: bool) -> int:
     """0, or 1 if a verdict is below what was asked for."""
     valid(asked)
+    expected(given)
     with working(seed, memory):
         answers = answered(wanted, given, asked)
     code = 0 if all(each.passed for each in answers) else 1
@@ -70,8 +72,6 @@ def answered(wanted: Wanted, given: str, asked: Question) -> list[Answer]:
     """Explain by each method, and check."""
     from pellucid.catalogue import find
     from pellucid.cli.explaining import as_target
-    from pellucid.cli.opening import opened
-    from pellucid.cli.reading import read
     from pellucid.evaluate.check import check
 
     model = opened(wanted, given)

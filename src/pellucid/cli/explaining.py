@@ -9,7 +9,8 @@ from typing import Any
 
 from pellucid.catalogue import entry
 from pellucid.cli.console import command, drawn, emit, say, sheet, working, writing
-from pellucid.cli.opening import Wanted
+from pellucid.cli.opening import Wanted, opened
+from pellucid.cli.reading import as_file, expected, read
 from pellucid.errors import InputError, OptionError
 
 
@@ -31,10 +32,8 @@ def explained(wanted: Wanted, given: str, report: Report, *, seed: int, memory: 
         entry(name)
     for path in (report.out, report.save):
         writable(path)
+    expected(given)
     with working(seed, memory):
-        from pellucid.cli.opening import opened
-        from pellucid.cli.reading import as_file, read
-
         model = opened(wanted, given)
         inputs = read(given, model.modality.kind, report.row)
         path = as_file(given)
@@ -132,8 +131,13 @@ def show(explanation: Any, *, figure: bool) -> None:
     for sentence in explanation.sentences:
         say(sentence)
     say()
-    rows = [(each.method.name, each.evidence[0].verdict, tops(each), each.receipt) for each in explanation.results]
-    sheet(("method", "verdict", "strongest", "cost"), rows)
+    places = explanation.best.modality.kind == "image"
+    header = ("method", "verdict", *(() if places else ("strongest",)), "cost")
+    rows = [
+        (each.method.name, each.evidence[0].verdict, *(() if places else (tops(each),)), each.receipt)
+        for each in explanation.results
+    ]
+    sheet(header, rows)
     for each in explanation.left_out:
         say(f"left out: {each}")
     if figure:
@@ -152,9 +156,10 @@ def demo_report(name: str, *, out: Path | None, example: int, seed: int, memory:
     writable(page)
     with working(seed, memory):
         from pellucid import explain, load
-        from pellucid.demo import parts
 
         model = load(f"demo:{name}")
+        from pellucid.demo import parts
+
         examples = parts(name).examples
         if example >= len(examples):
             raise OptionError(expected=f"an example 0 … {len(examples) - 1}", got=str(example), do="Choose one.")

@@ -6,7 +6,8 @@ from typing import Any
 
 from pellucid.catalogue import EVERYTHING, METHODS
 from pellucid.cli.console import emit, say, sheet
-from pellucid.cli.opening import Wanted
+from pellucid.cli.opening import Wanted, opened
+from pellucid.cli.reading import expected, read
 from pellucid.errors import OptionError, nearest
 
 
@@ -38,11 +39,10 @@ def reads(modalities: tuple[str, ...]) -> str:
 
 def list_layers(wanted: Wanted, given: str | None, as_json: bool) -> None:
     """The layers of a model in the order of their calls."""
-    from pellucid.cli.opening import opened
-    from pellucid.cli.reading import read
-
+    if given is not None:
+        expected(given)
     model = opened(wanted, given)
-    found = shaped(model, sample(model.modality) if given is None else read(given, model.modality.kind))
+    found = model.layers(sample(model.modality) if given is None else read(given, model.modality.kind))
     if as_json:
         names = ("name", "kind", "shape", "weights", "calls")
         emit([{name: getattr(each, name) for name in names} for each in found])
@@ -53,13 +53,6 @@ def list_layers(wanted: Wanted, given: str | None, as_json: bool) -> None:
     say(f"{len(rows)} layers, {total:,} weights")
     if all(each.shape is None for each in found):
         say("Pass --input to see the shapes.")
-
-
-def shaped(model: Any, inputs: Any) -> Any:
-    """Layers with their shapes, where the inputs can be run."""
-    if inputs is None:
-        return model.layers()
-    return model.layers(inputs)
 
 
 def size(shape: tuple[int, ...] | None) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pellucid.core.modality import Modality
 
 MOST_NAMES = 10**6
+SOURCES = ("demo", "torchvision", "timm", "hf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +41,16 @@ def opened(wanted: Wanted, given: str | None) -> Any:
             expected="one of --model and --predict", got="none" if wanted.model is None else "both", do=do
         )
     classes = None if wanted.classes is None else names_in(wanted.classes, "--classes")
-    if ":" in (wanted.predict or wanted.model or ""):
-        here = str(Path.cwd())
-        if here not in sys.path:
-            sys.path.insert(0, here)
+    look_here(wanted.predict or wanted.model or "")
     inputs = declared(wanted)
     return black_box(wanted, inputs, classes, given) if wanted.predict else network(wanted, inputs, classes, given)
+
+
+def look_here(name: str) -> None:
+    """Let Python find the user's own module in the working folder, as ``python -m`` does."""
+    source, colon, _ = name.partition(":")
+    if colon and source not in SOURCES and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
 
 
 def network(wanted: Wanted, inputs: Modality | None, classes: list[str] | None, given: str | None) -> Any:

@@ -46,6 +46,12 @@ def read(given: str, kind: str, row: str = "0") -> Any:
     return from_json(path, kind, row)
 
 
+def expected(given: str) -> None:
+    """Refuse the name of a file that is not there, before a model is loaded."""
+    if looks_like_file(given) and as_file(given) is None:
+        raise missing(given, "an input file")
+
+
 def as_file(given: str) -> Path | None:
     """The path of an existing file, or None."""
     try:

@@ -49,6 +49,10 @@ def outcome(given: list[str]) -> int:
         return failed(error, "--json" in given)
     except UsageError as error:
         return misused(error, "--json" in given)
+    except SystemExit as left:  # typer leaves like this when the reader of stdout is gone
+        if isinstance(left.__context__, BrokenPipeError):
+            raise left.__context__ from None
+        return left.code if isinstance(left.code, int) else 2
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the last stop: whatever else goes wrong is shown in full on request

@@ -67,6 +67,11 @@ class Evidence:
     input_hash: str = ""
     version: str = ""
 
+    @property
+    def rows(self) -> int:
+        """Rows that went through the model for this evidence; what is shared is counted where it was first needed."""
+        return sum(each.rows for each in self.checks)
+
     def check(self, name: str) -> Check:
         """The check of that name."""
         return next(each for each in self.checks if each.name == name)

@@ -61,7 +61,14 @@ class Method:
         """The description that results keep: the name and the options that differ from their defaults."""
         changed = {each.name: getattr(self, each.name) for each in fields(self) if not is_default(each, self)}
         laws = tuple(law.name for law in self.laws)
-        return MethodNote(name=type(self).__name__, options=changed, paper=self.paper, units=self.units, laws=laws)
+        return MethodNote(
+            name=type(self).__name__,
+            options=changed,
+            paper=self.paper,
+            units=self.units,
+            laws=laws,
+            folding=getattr(self, "folding", "sum"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +124,7 @@ class Attributor(Method):
             at=at,
             notes=found.notes,
             extra=found.extra,
+            maker=self,
         )
 
     def _folded(self, ask: Probe, values: Tensor) -> Tensor:

@@ -92,7 +92,8 @@ class Model:
         self._fast: Fast | None = None
         self._fast_stamp: tuple[int, ...] | None = None
         self._layers: dict[Any, tuple[Layer, ...]] = {}
-        self._checked = False
+        self._checked = self._looked = False
+        self._sessions = 0
         self._sample: Leaves | None = None
 
     differentiable = True
@@ -175,13 +176,22 @@ class Model:
         with self.lock, ExitStack() as stack:
             if not self.copied:
                 stack.enter_context(borrowed(self.module))
-            yield
+            self._sessions += 1
+            try:
+                yield
+            finally:
+                self._sessions -= 1
+                self._looked = self._looked and self._sessions > 0
 
     def fast(self, leaves: Leaves) -> Fast | None:
-        """The twin with levers pulled, made on first need and again when the weights have changed."""
+        """The twin with levers pulled, made on first need and again when the weights have changed.
+
+        Whether they have is looked up once a session.
+        """
         if not self.copied or self.dtype != torch.float32:
             return None
-        now = stamp(self.module)
+        now = self._fast_stamp if self._looked else stamp(self.module)
+        self._looked = self._sessions > 0
         if now != self._fast_stamp:
             sample = leaves.take(torch.tensor([0]))
 
@@ -250,8 +260,9 @@ class Model:
         import copy
 
         other = copy.copy(self)
-        other.module = change(copy.deepcopy(self.module))
+        other.module = change(copy.deepcopy(twin_of(self.module)))
         other.paces, other._layers, other._fast, other._fast_stamp, other.lock = {}, {}, None, None, RLock()
+        other._sessions, other._looked, other.copied = 0, False, True
         return other
 
     def _check_rows(self, leaves: Leaves) -> bool:
@@ -261,11 +272,11 @@ class Model:
         values[1] = another(values[1])
         with torch.no_grad(), self.session(), unwritten(self.module) if self.copied else nullcontext():
             try:
-                raw = self.answer(first, values[:1], torch.tensor([0]))
+                raw = self.answer(first, values[:1].clone(), torch.tensor([0]))
                 if not readable(raw):
                     return True
-                alone, again = self.main(raw), self.main(self.answer(first, values[:1], torch.tensor([0])))
-                both = self.main(self.answer(first, values, torch.tensor([0, 1])))
+                alone, again = self.main(raw), self.main(self.answer(first, values[:1].clone(), torch.tensor([0])))
+                both = self.main(self.answer(first, values.clone(), torch.tensor([0, 1])))
             except (torch.OutOfMemoryError, MemoryError):
                 return False
             except (RuntimeError, TypeError, LookupError, ValueError, AttributeError) as error:

@@ -167,12 +167,17 @@ class TokenPrediction(Prediction):
 
 
 def percent(share: float) -> str:
-    """A share in percent, with a space that does not break.
+    """A share in percent, with a space that does not break; never 0 or 100 where it is not.
 
-    >>> percent(0.871)
-    '87.1\xa0%'
+    >>> percent(0.871), percent(0.99999), percent(0.0)
+    ('87.1\xa0%', '>\xa099.9\xa0%', '0.0\xa0%')
     """
-    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    space = "\N{NO-BREAK SPACE}"
+    if 0 < share < 0.0005:
+        return f"<{space}0.1{space}%"
+    if 0.9995 <= share < 1:
+        return f">{space}99.9{space}%"
+    return f"{100 * share:.1f}{space}%"
 
 
 TASKS = ("classification", "regression", "image", "tokens")

@@ -222,6 +222,8 @@ class Probe:
         """Points → values and scores → reducer, as many draws at a time as fit."""
         self.run.announce(draws * self.batch)
         with self.model.session():
+            if isinstance(self.model, Model) and not self.run.exact:
+                self.model.fast(self.leaves)
             done = 0
             while done < draws:
                 count = self._draws_at_once((draws - done) * self.batch, grad=grad)
@@ -266,7 +268,9 @@ class Probe:
             self.bound.parts.pop(int(rows[0]), None)
             return self._halved(points, rows, grad=grad, half=half)
         if pace is None:
-            pace = self.model.paces[self._key(grad)] = meter.pace(len(rows), grad=grad, comfortable=self.run.comfortable)
+            pace = self.model.paces[self._key(grad)] = meter.pace(
+                len(rows), grad=grad, comfortable=self.run.comfortable
+            )
         else:
             pace.note(len(rows), meter.seconds)
         self.run.count(len(rows), backward=grad, size=pace.bytes_per_row * len(rows))

@@ -24,13 +24,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class MethodNote:
-    """A method's description, not the object: name, options, paper, and what one value means."""
+    """A method's description, not the object: name, options, paper, and what one value means.
+
+    ``folding`` says how values are read together: shares that add up ("sum"), or sizes ("norm").
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     paper: str = ""
     units: str = ""
     laws: tuple[str, ...] = ()
+    folding: str = "sum"
 
     def __str__(self) -> str:
         changed = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
@@ -45,6 +49,7 @@ class Attribution:
     one value per token under ``input_ids``. ``score`` (batch,) is the explained number at the inputs, ``base_score``
     the same at the baseline where there is one, ``gap`` (batch,) the relative completeness gap where completeness is
     claimed, ``standard_error`` the sampling error of each value where there is one. ``at`` is the layer asked about.
+    ``maker`` is the method itself, for checks that ask it again; it is not saved.
     """
 
     values: Any
@@ -62,6 +67,7 @@ class Attribution:
     at: str | None = None
     notes: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    maker: Any = None
 
     def __len__(self) -> int:
         return len(self.score)

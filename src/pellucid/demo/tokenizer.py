@@ -129,15 +129,17 @@ class WordPiece:
         return dict(self.vocab)
 
 
-def learn(texts: Iterable[str], size: int, least: int = 2) -> WordPiece:
-    """A vocabulary of ``size`` tokens: characters, words met ``least`` times, then beginnings and endings by reach."""
+def learn(texts: Iterable[str], size: int, pieces: int = 250) -> WordPiece:
+    """A vocabulary of ``size`` tokens: characters, then common words, then beginnings and endings of many words."""
     counts = Counter(_folded(word) for text in texts for word in WORD.findall(text))
     alphabet = sorted({*"abcdefghijklmnopqrstuvwxyz0123456789'.,:;!?-", *"".join(counts)})
-    words = sorted(word for word, count in counts.items() if count >= least)
+    words = sorted(counts, key=lambda word: (-counts[word], word))
     reach: Counter[str] = Counter()
     for word in counts:
         reach.update(word[:end] for end in range(2, len(word)))
         reach.update(f"##{word[start:]}" for start in range(1, len(word) - 1))
-    common = sorted((piece for piece, words in reach.items() if words > 2), key=lambda p: (-reach[p] * len(p), p))
-    tokens = dict.fromkeys((*SPECIAL, *alphabet, *(f"##{letter}" for letter in alphabet), *words, *common))
-    return WordPiece(list(tokens)[:size])
+    parts = sorted(reach, key=lambda part: (-(reach[part] - 1) * len(part), part))
+    letters = (*SPECIAL, *alphabet, *(f"##{letter}" for letter in alphabet))
+    known = dict.fromkeys((*letters, *words))
+    kept = list(known)[: size - pieces]
+    return WordPiece(list(dict.fromkeys((*kept, *parts)))[:size])

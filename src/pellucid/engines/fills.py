@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,13 +58,13 @@ class Constant(Fill):
     value: Any = 0.0
 
     def __call__(self, ask: Probe) -> Tensor:
-        value = torch.as_tensor(self.value)
+        value = as_numbers(self.value)
         if ask.site is not None and value.ndim and broadcasts(value.shape, ask.inputs.shape):
             return value.to(ask.inputs).expand(ask.inputs.shape)[None]
         return super().__call__(ask)
 
     def values(self, ask: Probe, leaves: Leaves) -> Tensor:
-        value = torch.as_tensor(self.value).to(leaves.values)
+        value = as_numbers(self.value).to(leaves.values)
         if not bool(torch.isfinite(value).all()):
             raise OptionError(expected="a finite baseline", got="NaN or infinity", do="Clean it.")
         if not broadcasts(value.shape, leaves.values.shape):
@@ -76,7 +77,7 @@ class Constant(Fill):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Constant):
             return NotImplemented
-        return bool(torch.equal(torch.as_tensor(self.value), torch.as_tensor(other.value)))
+        return bool(torch.equal(as_numbers(self.value), as_numbers(other.value)))
 
     def __hash__(self) -> int:
         return hash(type(self))
@@ -168,10 +169,15 @@ def as_fill(given: Any) -> Fill:
     if isinstance(given, Fill):
         return given
     try:
-        return Constant(torch.as_tensor(given))
+        return Constant(as_numbers(given))
     except (TypeError, ValueError, RuntimeError):
         do = "Use e.g. Zeros(), Mean(), Blur(), Constant(0.5), Marginal(data)."
         raise OptionError(expected="a fill, a number or a tensor", got=repr(given)[:60], do=do) from None
+
+
+def as_numbers(given: Any) -> Tensor:
+    """A tensor as it is; a number, list or array with all of its digits."""
+    return given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
 
 
 def baseline(given: Any, ask: Probe) -> Tensor:

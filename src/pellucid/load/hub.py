@@ -17,6 +17,7 @@ from pellucid.load.weights import TRUST, first_line, some
 
 ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 HEADS = {"LMHeadModel": "ForCausalLM", "ForConditionalGeneration": "ForSeq2SeqLM"}
+PLACE = ("revision", "cache_dir", "subfolder", "token")
 NAMED = ("ForSequenceClassification", "ForImageClassification", "ForSemanticSegmentation")
 
 
@@ -34,6 +35,7 @@ def build(request: Request) -> Model:
         got = f"the folder {request.path.name!r} without one"
         raise LoadError(expected="a folder with config.json", got=got, do="Pass what save_pretrained(folder) wrote.")
     access = {"local_files_only": local, "trust_remote_code": request.trust}
+    access |= {key: request.rest[key] for key in PLACE if key in request.rest}
     with quiet(transformers):
         config = attempt(lambda: transformers.AutoConfig.from_pretrained(name, **access), name)
         module = weighted(transformers, config, name, request, access)
@@ -86,15 +88,16 @@ def modality(transformers: Any, module: Any, name: str, access: dict[str, Any]) 
     if first == "input_ids":
         tokenizer = attempt(lambda: transformers.AutoTokenizer.from_pretrained(name, **access), name)
         return Text(tokenizer=tokenizer) if len(tokenizer) > len(tokenizer.all_special_ids) else None
-    return images(name, access, transformers) if first == "pixel_values" else None
+    return images(name, access) if first == "pixel_values" else None
 
 
-def images(name: str, access: dict[str, Any], transformers: Any) -> Images | None:
+def images(name: str, access: dict[str, Any]) -> Images | None:
     """Mean, deviation and size of the pictures, from the processor's configuration; None where there is none."""
     from transformers.image_processing_base import ImageProcessingMixin
 
+    rest = {key: value for key, value in access.items() if key != "trust_remote_code"}
     try:
-        asked, _ = ImageProcessingMixin.get_image_processor_dict(name, local_files_only=access["local_files_only"])
+        asked, _ = ImageProcessingMixin.get_image_processor_dict(name, **rest)
     except (OSError, ValueError):
         return None
     scale = 255 * asked.get("rescale_factor", 1 / 255) if asked.get("do_rescale", True) else 255.0

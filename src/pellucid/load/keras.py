@@ -6,6 +6,7 @@ import copy
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,10 @@ def from_file(source: Path, request: Request) -> Model:
     if not request.trust:
         got = f"{source.name!r}, a Keras file, whose Lambda and custom layers are code that runs when it is loaded"
         raise LoadError(expected="a model that is safe to open", got=got, do=TRUST)
+    if find_spec("keras") is None:
+        raise LoadError(expected="the package keras", got="it is not installed", do="Install it: pip install keras")
     os.environ.setdefault("KERAS_BACKEND", "torch")
-    try:
-        keras = import_module("keras")
-    except ImportError:
-        raise LoadError(expected="the package keras", got="it is not installed", do="pip install keras") from None
+    keras = import_module("keras")
     if keras.backend.backend() != "torch":
         raise wrong_backend()
     try:

@@ -47,9 +47,15 @@ def view(result: Attribution, figure: Figure) -> MethodView:
         figure=figure,
         paper=result.method.paper,
         words=result.words().removeprefix(result.evidence[0].verdict + " · "),
-        units=result.method.units,
+        units=units(result),
         evidence=result.evidence[0],
     )
+
+
+def units(result: Attribution) -> str:
+    """What one value means, with the explained number named."""
+    said, target = result.method.units, result.target_words()
+    return f"in units of the {target}" if said == "target" else said.replace("the target", f"the {target}")
 
 
 def same_scale(results: tuple[Attribution, ...]) -> list[Figure]:

@@ -87,13 +87,22 @@ def place(positive: Array) -> str:
 
 
 def belief_sentence(best: Attribution, results: Sequence[Attribution]) -> str:
-    """What the checks say of it, and of the others."""
+    """Whether to believe it, and how the others fared."""
     verdicts = [result.evidence[0].verdict for result in results]
     held = verdicts.count("supported")
     verb = "is" if held == 1 else "are"
     others = f" Of {len(results)} methods, {held} {verb} supported by the checks." if len(results) > 1 else ""
-    words = best.evidence[0].words.rstrip(".")
-    return f"{words[:1].upper()}{words[1:]}.{others}"
+    judged = best.evidence[0]
+    made = [check for check in judged.checks if check.passed is not None]
+    passed = sum(bool(check.passed) for check in made)
+    failed = "; ".join(check.reason for check in made if not check.passed)
+    said = {
+        "supported": f"The checks support it: {passed} of {len(made)} tests against honest controls were passed.",
+        "mixed": f"The checks disagree about it; against it speaks that {failed or judged.words}.",
+        "not supported": f"Do not believe it: {failed or judged.words}.",
+        "not testable": f"It could not be tested: {judged.words.rstrip('.')}.",
+    }
+    return said[judged.verdict] + others
 
 
 def listed(items: Sequence[str]) -> str:

@@ -72,6 +72,8 @@ def percent(value: Any) -> str:
     part = 100 * float(value)
     if not math.isfinite(part):
         return number(part)
+    if 0 < part < 0.01:
+        return "<\u00a00.01\u00a0%"
     text = f"{part:g}" if part in (0, 100) else f"{part:.1f}" if abs(part) >= 0.1 else f"{part:.2g}"
     return text + "\u00a0%"
 
