@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-HOOKS = [name for name in vars(nn.Module()) if "hook" in name]
+HOOKS = [name for name, table in vars(nn.Module()).items() if "hook" in name and isinstance(table, dict)]
 
 
 def tensor_marks(tensor: Tensor | None) -> tuple[Any, ...]:

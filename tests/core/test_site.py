@@ -14,7 +14,7 @@ from pellucid.errors import LayerError
 
 
 class Net(nn.Module):
-    """One layer called twice, one never, one that gives a tuple, one in place."""
+    """One layer called twice, one never, one that gives a tuple."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Net(nn.Module):
         self.act = nn.Tanh()
         self.spare = nn.Linear(4, 4)
         self.memory = nn.LSTM(4, 5, batch_first=True)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = nn.ReLU()
         self.head = nn.Linear(5, 3)
         self.again = self.act
 
@@ -50,7 +50,7 @@ def test_a_place_is_read_from_its_name() -> None:
 def test_names_of_no_layer(wrong: Any) -> None:
     with pytest.raises(LayerError) as caught:
         pl.Saliency()(NET, X, at=wrong)
-    assert "'act'" in caught.value.do or "Known" in caught.value.do
+    assert "Near" in caught.value.do or "Known" in caught.value.do
 
 
 def test_near_names_are_told() -> None:
@@ -97,9 +97,7 @@ def test_calls_and_sides() -> None:
         "head": slope_at(NET.head(NET.memory(two)[0].relu()[:, -1]), lambda y: y),
     }
     for layer, slope in expected.items():
-        torch.testing.assert_close(pl.Saliency()(NET, X, at=layer).values, slope, msg=layer)
-        if ":" not in layer:
-            torch.testing.assert_close(pl.GradCAM(layer=layer).attribute, pl.GradCAM(layer=layer).attribute)
+        torch.testing.assert_close(pl.Saliency()(NET, X, at=layer).values, slope)
 
 
 def test_a_neuron_of_a_recurrent_layer() -> None:

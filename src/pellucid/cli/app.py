@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -69,9 +70,7 @@ def start(
     from pellucid.cli.console import say
 
     if version:
-        from pellucid import __version__
-
-        say(f"pellucid {__version__}")
+        say(f"pellucid {sys.modules['pellucid'].__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         say(context.get_help())

@@ -145,8 +145,15 @@ def show(explanation: Any, *, figure: bool) -> None:
 
 
 def tops(result: Any) -> str:
-    """The three strongest parts in words."""
-    return ", ".join(f"{name} {value:+.3g}" for name, value in result.top(3))
+    """The three strongest parts in words; pieces of words stand together."""
+    from pellucid.core.figure import MarkedText
+
+    figure = result.figure()
+    strongest = result.top(3)
+    if isinstance(figure, MarkedText):
+        pairs = zip(figure.tokens, map(float, figure.values), strict=True)
+        strongest = sorted(pairs, key=lambda pair: -abs(pair[1]))[:3]
+    return ", ".join(f"{name} {value:+.3g}" for name, value in strongest)
 
 
 def demo_report(name: str, *, out: Path | None, example: int, seed: int, memory: str | None, as_json: bool) -> None:

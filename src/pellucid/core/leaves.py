@@ -34,7 +34,7 @@ class Leaves:
     def values(self) -> Tensor:
         """(batch, *shape): the explained leaf, or all of them flattened side by side."""
         parts = [self.tensors[i] for i in self.explained]
-        return parts[0] if len(parts) == 1 else torch.cat([each.flatten(1) for each in parts], 1)
+        return parts[0] if len(parts) == 1 else torch.cat([each.reshape(len(each), -1) for each in parts], 1)
 
     @property
     def integer(self) -> bool:
@@ -153,9 +153,12 @@ def leaf_of(value: Any, name: str, device: torch.device, dtype: torch.dtype) -> 
 
 
 def check_rows(tensors: tuple[Any, ...], names: tuple[str, ...], explained: tuple[int, ...], batch: int) -> None:
-    """Refuse empty batches and explained leaves of different lengths."""
+    """Refuse empty batches, rows of nothing, and explained leaves of different lengths."""
     for i in explained:
         shape = tuple(tensors[i].shape)
+        if len(shape) < 2 and len(explained) == 1:
+            do = "Put the batch axis first: inputs[None] for one row, inputs[:, None] for rows of one number."
+            raise ShapeError(expected="inputs (batch, …)", got=f"shape {shape}", do=do)
         if 0 in shape:
             raise EmptyError(expected="at least one row, none of it empty", got=f"shape {shape}", do="Pass some data.")
         if shape[0] != batch:

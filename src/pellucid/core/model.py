@@ -15,7 +15,7 @@ from pellucid.core.leaves import HALVES, Leaves, leaves_of
 from pellucid.core.levers import Fast, faster_twin
 from pellucid.core.modality import Modality
 from pellucid.core.prediction import TASKS, Prediction, predicted
-from pellucid.core.run import Pace, undisturbed
+from pellucid.core.run import Pace, out_of_memory, undisturbed
 from pellucid.core.site import EmbeddingSite, embedding_reached, first_tensor
 from pellucid.core.target import Outputs, main_output
 from pellucid.core.twin import borrowed, fingerprint, stamp, twin_of, unwritten
@@ -277,9 +277,9 @@ class Model:
                     return True
                 alone, again = self.main(raw), self.main(self.answer(first, values[:1].clone(), torch.tensor([0])))
                 both = self.main(self.answer(first, values.clone(), torch.tensor([0, 1])))
-            except (torch.OutOfMemoryError, MemoryError):
-                return False
-            except (RuntimeError, TypeError, LookupError, ValueError, AttributeError) as error:
+            except (RuntimeError, MemoryError, TypeError, LookupError, ValueError, AttributeError) as error:
+                if out_of_memory(error):
+                    return False
                 if isinstance(error, OutputError):
                     raise
                 raise unfit(error, leaves) from error

@@ -98,7 +98,9 @@ def hidings(n: int, count: int, seed: int) -> Tensor:
     if n <= 20 and 2**n - 2 <= count:
         return every(n)[1:-1][torch.randperm(2**n - 2, generator=generator(seed, n))]
     sizes = [max(1, round(share * n)) for share in SHARES]
-    drawn = [torch.rand(n, generator=generator(seed, k)).argsort().argsort() < sizes[k % len(sizes)] for k in range(count)]
+    drawn = [
+        torch.rand(n, generator=generator(seed, k)).argsort().argsort() < sizes[k % len(sizes)] for k in range(count)
+    ]
     return torch.stack(drawn)
 
 

@@ -152,9 +152,7 @@ def checks_of(case: Case) -> list[Check]:
     return checks
 
 
-def whole(
-    case: Case, place: int, checks: list[Check], notes: Sequence[Any], row: int | None
-) -> Evidence:
+def whole(case: Case, place: int, checks: list[Check], notes: Sequence[Any], row: int | None) -> Evidence:
     """Checks, verdict, and the line that gives them again."""
     question = case.question
     judged, words = verdict(checks)
@@ -168,7 +166,10 @@ def whole(
         fill=question.fill,
         options=question.options,
     )
-    hashes = {"model_hash": question.common["model hash"], "input_hash": question.once("hash", lambda: input_hash(question.leaves))}
+    hashes = {
+        "model_hash": question.common["model hash"],
+        "input_hash": question.once("hash", lambda: input_hash(question.leaves)),
+    }
     told = f"  # pellucid {version()}, model {hashes['model_hash']}, input {hashes['input_hash']}"
     return Evidence(
         verdict=judged,

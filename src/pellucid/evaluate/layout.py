@@ -78,7 +78,12 @@ class Layout:
 
 def features_of(ask: Probe) -> Features:
     """Parts of a size that a check can hide: a grid on pictures and series, columns, words, channels of a layer."""
-    if ask.site is not None or ask.leaves.integer or ask.inputs.ndim < 3 or isinstance(ask.model.modality, Table | Text):
+    if (
+        ask.site is not None
+        or ask.leaves.integer
+        or ask.inputs.ndim < 3
+        or isinstance(ask.model.modality, Table | Text)
+    ):
         return usual_features(ask)
     space = ask.inputs.shape[2:]
     most = PARTS_A_SIDE.get(len(space), 3)

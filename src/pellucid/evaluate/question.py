@@ -159,9 +159,7 @@ Make = Callable[[Case], Check]
 def untested(name: str, kind: str, question: str, reason: str, **rest: Any) -> Check:
     """A check that could not be made, and why."""
     better: Literal["higher", "lower", "neither"] = rest.pop("better", "neither")
-    return Check(
-        name=name, kind=kind, question=question, value=None, better=better, passed=None, reason=reason, **rest
-    )
+    return Check(name=name, kind=kind, question=question, value=None, better=better, passed=None, reason=reason, **rest)
 
 
 def to_cpu(values: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ def target_code(target: Target) -> str:
     if isinstance(target, Output):
         return f"pl.Output({target.index!r})"
     if isinstance(target, Sum):
-        return " + ".join(f"{weight:g} * {target_code(term, )}" for weight, term in target.terms)
+        return " + ".join(f"{weight:g} * {target_code(term)}" for weight, term in target.terms)
     if isinstance(target, Function):
         return getattr(target.function, "__name__", "function")
     if isinstance(target, Neuron | Token):

@@ -102,7 +102,9 @@ def fit_judged(case: Case, bank: Bank, banks: list[Bank], rest: dict[str, Any]) 
     less = torch.stack([bootstrap(claims, each.effects, seed) for each in banks]).amax(0)
     low, high = interval(bootstrap(claims, bank.effects, seed) - less)
     passed = True if low > 0 else None if own > max(others) else False
-    reason = f"agreement with what hiding does is {own:.2f} for this model, {max(others):.2f} at most for scrambled ones"
+    reason = (
+        f"agreement with what hiding does is {own:.2f} for this model, {max(others):.2f} at most for scrambled ones"
+    )
     if passed is None:
         reason += ": better, but not clearly so with this few masks"
     return Check(
@@ -113,7 +115,12 @@ def fit_judged(case: Case, bank: Bank, banks: list[Bank], rest: dict[str, Any]) 
         passed=passed,
         reason=reason,
         interval=(low, high),
-        control=Control(kind="agreement with scrambled models", n=len(others), median=sorted(others)[len(others) // 2], q95=max(others)),
+        control=Control(
+            kind="agreement with scrambled models",
+            n=len(others),
+            median=sorted(others)[len(others) // 2],
+            q95=max(others),
+        ),
         rows=case.question.pay("scrambled banks", sum(each.rows for each in banks)),
         hidden_by=bank.hidden_by,
         options={"masks": len(bank.hidden), "models": len(banks)},
@@ -198,7 +205,9 @@ def scrambled_banks(question: Question) -> list[Bank] | str:
     models = scrambled(question)
     if isinstance(models, str):
         return models
-    return question.once("scrambled banks", lambda: [bank_under(calibrated(each, question), question) for each in models])
+    return question.once(
+        "scrambled banks", lambda: [bank_under(calibrated(each, question), question) for each in models]
+    )
 
 
 def bank_under(model: Model, question: Question) -> Bank:

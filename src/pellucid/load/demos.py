@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
 
 from pellucid.core.modality import Images, Modality, Table, Text
 from pellucid.core.model import Model
+from pellucid.demo import NAMES, DemoParts, parts
 from pellucid.errors import LoadError, nearest
 from pellucid.load.request import Request
-
-NAMES = ("digits", "breast-cancer", "diabetes", "sentences")
 
 
 def build(request: Request) -> Model:
@@ -18,23 +17,22 @@ def build(request: Request) -> Model:
         near = nearest(request.local, NAMES)
         raise LoadError(expected="the name of a demo", got=repr(request.local), do=near)
     request.no_options("a demo")
-    from pellucid.demo import parts
-
     demo = parts(request.local)
-    classes = None if demo.classes is None else tuple(demo.classes)
-    return request.model(request.filled(demo.module), inputs=modality(demo), classes=classes, task=demo.task)
+    module = demo.module if request.weights is None else request.filled(copy.deepcopy(demo.module))
+    return request.model(module, inputs=modality(demo), classes=demo.classes, task=demo.task)
 
 
-def modality(demo: Any) -> Modality:
+def modality(demo: DemoParts) -> Modality:
     """What the demo's model reads."""
     if demo.kind == "image":
-        return Images(mean=demo.mean, std=demo.std, size=tuple(demo.examples.shape[-2:]))
+        return Images(mean=demo.mean, std=demo.std, size=demo.examples.shape[1:3])
     if demo.kind == "text":
         return Text(tokenizer=demo.tokenizer)
     return Table(
         columns=demo.columns,
-        categories=demo.categories or {},
+        categories=demo.categories,
         mean=demo.mean,
         std=demo.std,
         background=demo.background,
+        units=demo.units,
     )

@@ -16,6 +16,7 @@ from pellucid.load.request import Request
 from pellucid.load.weights import TRUST, first_line, some
 
 ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+HEAD = re.compile(r"(For[A-Z]\w*|LMHeadModel)$")
 HEADS = {"LMHeadModel": "ForCausalLM", "ForConditionalGeneration": "ForSeq2SeqLM"}
 PLACE = ("revision", "cache_dir", "subfolder", "token")
 NAMED = ("ForSequenceClassification", "ForImageClassification", "ForSemanticSegmentation")
@@ -77,7 +78,7 @@ def weighted(transformers: Any, config: Any, name: str, request: Request, access
 def auto_class(transformers: Any, config: Any) -> Any:
     """The AutoModel that builds the architecture the configuration names."""
     architecture = (getattr(config, "architectures", None) or [""])[0]
-    found = re.search(r"(For[A-Z]\w*|LMHeadModel)$", architecture)
+    found = HEAD.search(architecture)
     head = HEADS.get(found[1], found[1]) if found else ""
     return getattr(transformers, f"AutoModel{head}", transformers.AutoModel)
 
@@ -121,10 +122,10 @@ def side(asked: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def labels(config: Any) -> tuple[tuple[str, ...] | None, str | None]:
-    """Class names and task, where the network classifies."""
+    """Class names and task, where the network classifies; one without a head gives numbers, not tokens."""
     architecture = (getattr(config, "architectures", None) or [""])[0]
     if not architecture.endswith(NAMED):
-        return None, None
+        return None, None if HEAD.search(architecture) else "regression"
     if getattr(config, "problem_type", None) == "regression" or config.num_labels == 1:
         return None, "regression"
     names = {int(key): str(value) for key, value in config.id2label.items()}
