@@ -162,7 +162,7 @@ def test_a_model_that_mixes_rows_is_refused(name: str, inputs: Tensor) -> None:
 
 def test_a_batch_norm_without_statistics_is_refused() -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False))
-    with pytest.raises(ModelError):
+    with pytest.raises(MixedRowsError):
         pl.Saliency()(net, X)
 
 

@@ -98,12 +98,9 @@ def told(argument: str) -> str:
 
 @contextmanager
 def working(seed: int, memory: str | None) -> Iterator[None]:
-    """Settings for a computation; its bar, if any, is drawn on stderr."""
-    import rich
-
+    """Settings for a computation, with a bar where stderr is a terminal."""
     from pellucid.core.run import settings
 
-    rich.reconfigure(stderr=True)
     changes: dict[str, Any] = {"seed": seed, "progress": sys.stderr.isatty()}
     with settings(**changes, **({} if memory is None else {"memory": memory})):
         yield

@@ -15,7 +15,12 @@ Verdict = Literal["supported", "mixed", "not supported", "not testable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """What the value was compared with: ``n`` values of the same statistic for explanations known to be wrong."""
+    """What the value was compared with: ``n`` values of the same statistic for explanations known to be wrong.
+
+    Example:
+        >>> Control(kind="the same map moved elsewhere", n=999, median=0.02, q95=0.31).n
+        999
+    """
 
     kind: str
     n: int
@@ -29,6 +34,11 @@ class Check:
 
     ``passed`` is None when the check describes but does not judge, or could not be made (``reason`` says why).
     ``kind`` groups checks that fail for the same reason; a verdict needs two kinds.
+
+    Example:
+        >>> check = Check(name="c", kind="k", question="Is it?", value=0.1, better="lower", passed=True, reason="it is")
+        >>> check.testable
+        True
     """
 
     name: str
@@ -56,7 +66,12 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The checks of one explanation, the verdict they give, and the line that reproduces them."""
+    """The checks of one explanation, the verdict they give, and the line that reproduces them.
+
+    Example:
+        >>> print(Evidence(verdict="not testable", words="the map is constant", checks=()))
+        not testable: the map is constant
+    """
 
     verdict: Verdict
     words: str

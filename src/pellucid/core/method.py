@@ -17,7 +17,7 @@ from pellucid.core.probe import Bound, Probe, Studied
 from pellucid.core.result import Attribution, MethodNote
 from pellucid.core.run import Run, current_settings, undisturbed
 from pellucid.core.site import EmbeddingSite
-from pellucid.core.target import as_target
+from pellucid.core.target import Outputs, as_target
 from pellucid.errors import DtypeError, NonFiniteError, OptionError
 
 
@@ -145,7 +145,7 @@ def question(model: Any, inputs: Any, target: Any = None, at: str | None = None,
     studied = as_studied(model)
     wanted = as_target(target)
     leaves = studied.read(inputs)
-    ask = Probe(studied, leaves, Bound(wanted, leaves.batch), Run(current_settings(), studied.device))
+    ask = Probe(studied, leaves, Bound(wanted, leaves.batch, about=Outputs(rank=max(leaves.values.ndim - 2, 0))), Run(current_settings(), studied.device))
     if leaves.integer and isinstance(studied, Model) and not discrete:
         ask = ask.embedded()
     return ask if at is None else ask.at(at)

@@ -19,7 +19,16 @@ from pellucid.core.run import Pace, out_of_memory, undisturbed
 from pellucid.core.site import EmbeddingSite, embedding_reached, first_tensor
 from pellucid.core.target import Outputs, main_output
 from pellucid.core.twin import borrowed, fingerprint, stamp, twin_of, unwritten
-from pellucid.errors import DtypeError, MixedRowsError, ModelError, NonFiniteError, OptionError, OutputError, ShapeError
+from pellucid.errors import (
+    DtypeError,
+    MixedRowsError,
+    ModelError,
+    NonFiniteError,
+    OptionError,
+    OutputError,
+    PellucidError,
+    ShapeError,
+)
 
 Change = Callable[[nn.Module], Any]
 """A context manager factory that changes the twin for the time of a call."""
@@ -30,6 +39,12 @@ class Layer:
     """One module of the network: its name, kind, output shape without the batch axis, number of weights and of calls.
 
     ``order`` counts layers by when their first call ended; -1 is never called.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> model = pl.Model(torch.nn.Sequential(torch.nn.Conv1d(1, 4, 3), torch.nn.ReLU()))
+        >>> [(layer.name, layer.kind, layer.shape) for layer in model.layers(torch.rand(1, 1, 8))]
+        [('0', 'Conv1d', (4, 6)), ('1', 'ReLU', (4, 6))]
     """
 
     name: str
@@ -322,10 +337,13 @@ def same_answer(one: Tensor, other: Tensor) -> bool:
     return bool(torch.allclose(one.double(), other.double(), rtol=loose, atol=loose * float(other.abs().max())))
 
 
-def unfit(error: Exception, leaves: Leaves) -> ModelError | ShapeError | DtypeError:
+def unfit(error: Exception, leaves: Leaves) -> PellucidError:
     """What a failing first call most likely means, as a named error."""
     shape = tuple(leaves.values.shape)
     reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+    if "more than 1 value per channel" in reason or "more than 1 spatial element" in reason:
+        do = "Replace what takes statistics over the batch, or keep running ones (track_running_stats)."
+        return MixedRowsError(expected="a model that answers each row by itself", got=reason, do=do)
     if any(word in reason for word in ("shape", "size", "dimension", "channels", "must match")):
         return ShapeError(expected="inputs of the shape the model takes", got=f"{shape} ({reason})", do="Reshape them.")
     if any(word in reason for word in ("dtype", "scalar type", "nput type")):

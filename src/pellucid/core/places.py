@@ -17,13 +17,22 @@ from pellucid.errors import ShapeError, TargetError
 class Neuron(Target):
     """A unit inside: the activation of ``channel`` at ``position`` of a layer; the mean over positions without one.
 
-    For (rows, channels, *space) activations ``channel`` is the second axis; for (rows, tokens, features) activations
-    give ``position`` as the token and ``channel`` as the feature. Without ``channel`` the whole layer is averaged.
+    In (rows, channels, *space) activations ``channel`` counts along the second axis; in (rows, tokens, features) along
+    the last, ``position`` along the tokens. Two axes are (channels, time) where the inputs are (batch, channels, time),
+    else (tokens, features); ``axis`` says it otherwise. Without ``channel`` the whole layer is averaged.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> net = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3, bias=False), torch.nn.Flatten(), torch.nn.Linear(4, 1))
+        >>> seen = pl.Saliency()(net, torch.rand(1, 1, 4), target=pl.Neuron("0", channel=1, position=0)).values[0, 0]
+        >>> bool(torch.equal(seen[:3], net[0].weight[1, 0])), float(seen[3])
+        (True, 0.0)
     """
 
     at: str
     channel: int | None = None
     position: int | tuple[int, ...] | None = None
+    axis: int | None = None
 
     @property
     def layer(self) -> str:
@@ -31,23 +40,22 @@ class Neuron(Target):
 
     def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
         shape = tuple(outputs.shape[1:])
-        if self.channel is not None and not -shape[self.axis(shape)] <= self.channel < shape[self.axis(shape)]:
-            got, n = f"channel {self.channel}", shape[self.axis(shape)]
+        axis = self.axis if self.axis is not None else int(len(shape) == 2 and about.rank != 1)
+        if not 0 <= axis < len(shape):
+            raise TargetError(expected=f"an axis 0 … {len(shape) - 1}", got=str(axis), do=f"Its maps are {shape}.")
+        if self.channel is not None and not -shape[axis] <= self.channel < shape[axis]:
+            got, n = f"channel {self.channel}", shape[axis]
             raise TargetError(expected=f"a channel of {self.at!r}, 0 … {n - 1}", got=got, do=f"Its maps are {shape}.")
         if self.position is not None:
-            check_index(self.where(), shape[1:] if self.axis(shape) == 0 else shape[:-1], "position")
-        return self
-
-    def axis(self, shape: tuple[int, ...]) -> int:
-        """Which axis holds the channels: the first, but the last of (tokens, features)."""
-        return 1 if len(shape) == 2 else 0
+            check_index(self.where(), shape[:axis] + shape[axis + 1 :], "position")
+        return replace(self, axis=axis)
 
     def where(self) -> tuple[int, ...]:
         """The position as a tuple."""
         return self.position if isinstance(self.position, tuple) else (self.position,)  # type: ignore[return-value]
 
     def score(self, outputs: Any, rows: Tensor) -> Tensor:
-        maps = outputs.movedim(self.axis(tuple(outputs.shape[1:])) + 1, 1)
+        maps = outputs.movedim((self.axis or 0) + 1, 1)
         if self.channel is not None:
             maps = maps[:, self.channel : self.channel + 1 or None]
         if self.position is not None:
@@ -61,7 +69,14 @@ class Neuron(Target):
 
 @dataclass(frozen=True)
 class Token(Target):
-    """The score of a token id at a position of (rows, tokens, vocabulary) answers; the last, predicted one."""
+    """The score of a token id at a position of (rows, tokens, vocabulary) answers; the last, predicted one.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> scores = torch.zeros(1, 2, 5).index_fill(2, torch.tensor(3), 1.0)
+        >>> pl.Saliency()(torch.nn.Identity(), scores, target=pl.Token(position=-1)).score
+        tensor([1.])
+    """
 
     position: int = -1
     id: int | None = None
@@ -94,7 +109,15 @@ class Token(Target):
 
 @dataclass(frozen=True, eq=False)
 class Region(Target):
-    """The mean score of a class (the most frequent one by default) inside a mask of (rows, classes, *space) answers."""
+    """The mean score of a class (the most frequent one by default) inside a mask of (rows, classes, *space) answers.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> mask = torch.tensor([[True, False], [False, False]])
+        >>> pl.Saliency()(torch.nn.Identity(), torch.ones(1, 3, 2, 2), target=pl.Region(mask, 0)).values[0, 0]
+        tensor([[1., 0.],
+                [0., 0.]])
+    """
 
     mask: Tensor
     which: int | str | None = None

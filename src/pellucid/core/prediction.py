@@ -16,7 +16,14 @@ from pellucid.core.target import Outputs, class_name
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Prediction:
-    """The answer to ``inputs``: ``raw`` is what the model returned, ``values`` its main tensor (batch, …)."""
+    """The answer to ``inputs``: ``raw`` is what the model returned, ``values`` its main tensor (batch, …).
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> answer = pl.Model(torch.nn.Flatten(), classes=("cat", "dog"))(torch.tensor([[2.0, 0.0]]))
+        >>> answer.classes, round(float(answer.margin[0]), 2)
+        (['cat'], 0.76)
+    """
 
     raw: Any
     values: Tensor
@@ -158,7 +165,8 @@ class TokenPrediction(Prediction):
         return f"next token id {int(self.ids[row, -1])} ({percent(float(self.values[row, -1].softmax(-1).max()))})"
 
     def figure(self, row: int = 0) -> Figure:
-        best = self.values[row, -1].softmax(-1).topk(6)
+        scores = self.values[row, -1].softmax(-1)
+        best = scores.topk(min(6, len(scores)))
         labels = tuple(class_name(int(i), self.about.classes) for i in best.indices)
         values = np.asarray(best.values.detach().cpu().double())
         return Bars(

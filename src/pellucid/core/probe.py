@@ -43,7 +43,7 @@ class Bound:
         """Bind the target to the clean answer to some rows."""
         if self.target.layer is None and not self.parts:
             with suppress(OutputError):  # only a target function can read such an answer
-                self.about = model.about(model.main(outputs).detach())
+                self.about = replace(model.about(model.main(outputs).detach()), rank=self.about.rank)
         return self.parts.setdefault(int(rows[0]), self.target.bind(outputs, self.about, rows, self.batch))
 
     def settle(self, score: Tensor) -> None:
@@ -333,9 +333,9 @@ class Probe:
         taps: dict[Site, Any] | None = None,
     ) -> Any:
         """The model's outputs with points at the site; or the activation where the target, or ``stop_at``, is read."""
-        model = self.model
-        if not isinstance(model, Model):
-            return model.answer(self.leaves, points, rows)
+        if isinstance(self.model, BlackBox) and self.bound.target.layer is None:
+            return self.model.answer(self.leaves, points, rows)
+        model = self._torch()
         read = stop_at or (None if self.bound.target.layer is None else site_of(model.module, self.bound.target.layer))
         sites = [each for each in (self.site, read, *(taps or ())) if isinstance(each, Site)]
         exact = self.run.exact or bool(self.changes)

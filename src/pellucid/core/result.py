@@ -50,6 +50,12 @@ class Attribution:
     the same at the baseline where there is one, ``gap`` (batch,) the relative completeness gap where completeness is
     claimed, ``standard_error`` the sampling error of each value where there is one. ``at`` is the layer asked about.
     ``maker`` is the method itself, for checks that ask it again; it is not saved.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> heat = pl.InputXGradient()(torch.nn.Linear(2, 1), torch.ones(1, 2))
+        >>> heat.method.name, heat.values.shape, heat.receipt.rows_backward
+        ('InputXGradient', torch.Size([1, 2]), 1)
     """
 
     values: Any

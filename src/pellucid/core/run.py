@@ -78,7 +78,12 @@ class settings:  # noqa: N801 - read as a verb: with pl.settings(seed=7)
 
 
 def current_settings() -> Options:
-    """The settings in force here."""
+    """The settings in force here.
+
+    Example:
+        >>> current_settings().exact
+        False
+    """
     return CURRENT.get()
 
 
@@ -97,7 +102,12 @@ def bytes_of(text: str | int | float) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What a computation cost: rows through the model, seconds, bytes of working memory, and the seed."""
+    """What a computation cost: rows through the model, seconds, bytes of working memory, and the seed.
+
+    Example:
+        >>> print(Receipt(rows_forward=9, rows_backward=7, seconds=0.5, peak_memory=10**6, seed=0))
+        9 forward · 7 backward · 0.5 s · seed 0
+    """
 
     rows_forward: int
     rows_backward: int

@@ -66,6 +66,7 @@ def save(result: Attribution, path: Any) -> None:
     arrays = {name: each.detach().cpu().contiguous().clone() for name, each in arrays.items()}
     header = {
         "schema": SCHEMA,
+        "arrays": list(arrays),
         "method": plain(result.method),
         "receipt": plain(result.receipt),
         "target": [result.target_words(row) for row in range(len(result))],
@@ -122,6 +123,7 @@ def read_result(path: Any) -> Attribution:
 
 def rebuilt(header: dict[str, Any], arrays: dict[str, Tensor]) -> Attribution:
     """A result from its header and arrays."""
+    arrays = {name: arrays[name] for name in header["arrays"]}
     method = header["method"] | {"laws": tuple(header["method"]["laws"])}
     about = header["about"]
     if tree("values", arrays) is None or tree("inputs", arrays) is None:

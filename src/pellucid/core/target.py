@@ -51,10 +51,14 @@ def by_class(answer: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a target needs to know of the answer: class names, and whether it is logits, probabilities or values."""
+    """What a target needs to know of the answer: class names, and whether it is logits, probabilities or values.
+
+    ``rank`` is the number of spatial axes of the inputs.
+    """
 
     classes: tuple[str, ...] | None = None
     kind: str = "logits"
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,12 @@ class Class(Target):
 
     For answers with more axes, (rows, classes, height, width) or (rows, tokens, classes), it is the mean over the
     places where the class is the predicted one (over all places where it is nowhere).
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> model = pl.Model(torch.nn.Flatten(), classes=("cat", "dog"))
+        >>> pl.Saliency()(model, torch.tensor([[2.0, 0.0]]), target=pl.Class("dog")).values
+        tensor([[0., 1.]])
     """
 
     which: int | str | tuple[int | str, ...] | None = None
@@ -234,7 +244,13 @@ class Side(Target):
 
 @dataclass(frozen=True)
 class Probability(Class):
-    """The probability of a class: the softmax of logits, or the model's own probabilities."""
+    """The probability of a class: the softmax of logits, or the model's own probabilities.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> pl.Ablation()(torch.nn.Flatten(), torch.tensor([[0.0, 0.0]]), target=pl.Probability(1)).score
+        tensor([0.5000])
+    """
 
     kind: str = "logits"
 
@@ -261,7 +277,13 @@ class Probability(Class):
 
 @dataclass(frozen=True)
 class Output(Target):
-    """One number of the answer by its index: ``Output(2)``, or ``Output((0, 5))`` in an answer with more axes."""
+    """One number of the answer by its index: ``Output(2)``, or ``Output((0, 5))`` in an answer with more axes.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> pl.Saliency()(torch.nn.Flatten(), torch.zeros(1, 2, 2), target=pl.Output(3)).score
+        tensor([0.])
+    """
 
     index: int | tuple[int, ...] = 0
 
@@ -287,7 +309,13 @@ class Output(Target):
 
 @dataclass(frozen=True, eq=False)
 class Loss(Target):
-    """The loss against true answers: cross-entropy for integer ``truth`` (batch,), squared error for floating."""
+    """The loss against true answers: cross-entropy for integer ``truth`` (batch,), squared error for floating.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> round(float(pl.Saliency()(torch.nn.Flatten(), torch.zeros(1, 2), target=pl.Loss(1)).score), 3)
+        0.693
+    """
 
     truth: Any
 
@@ -329,7 +357,13 @@ class Loss(Target):
 
 @dataclass(frozen=True)
 class Function(Target):
-    """Any function of the model's outputs to (rows,) numbers."""
+    """Any function of the model's outputs to (rows,) numbers.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> pl.Saliency()(torch.nn.Flatten(), torch.tensor([[1.0, 3.0]]), target=lambda out: out.prod(1)).values
+        tensor([[3., 1.]])
+    """
 
     function: Callable[[Any], Tensor]
 

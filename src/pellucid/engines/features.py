@@ -96,7 +96,14 @@ class Features:
 
 @dataclass(frozen=True)
 class Elements(Features):
-    """Every element of the inputs by itself; every token that is not special."""
+    """Every element of the inputs by itself; every token that is not special.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 1))
+        >>> pl.Ablation(features=pl.Elements())(net, torch.rand(1, 1, 2, 2)).extra["players"].shape
+        torch.Size([1, 4])
+    """
 
     def __call__(self, ask: Probe) -> Players:
         if ask.leaves.integer and ask.site is None:
@@ -107,7 +114,14 @@ class Elements(Features):
 
 @dataclass(frozen=True)
 class Patches(Features):
-    """A grid of ``n`` patches a side over the spatial axes, all channels together; ``n`` parts for a series."""
+    """A grid of ``n`` patches a side over the spatial axes, all channels together; ``n`` parts for a series.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1))
+        >>> pl.Ablation(features=pl.Patches(2))(net, torch.rand(1, 1, 8, 8)).extra["players"].shape
+        torch.Size([1, 4])
+    """
 
     n: int = 7
 
@@ -130,6 +144,12 @@ class Windows(Features):
     """Windows of ``size`` every ``stride`` places (half of the size without) over the spatial axes; they may overlap.
 
     The last window of an axis is cut at the border, so that every place is covered.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1))
+        >>> pl.Ablation(features=pl.Windows(4, stride=2))(net, torch.rand(1, 1, 8, 8)).extra["players"].shape
+        torch.Size([1, 9])
     """
 
     size: int | tuple[int, ...] | None = None
@@ -152,7 +172,14 @@ class Windows(Features):
 
 @dataclass(frozen=True)
 class Tokens(Features):
-    """Every token that is not special, one by one."""
+    """Every token that is not special, one by one.
+
+    Example:
+        >>> import pellucid as pl
+        >>> heat = pl.Ablation(features=pl.Tokens())(pl.load("demo:sentences"), "A good film.")
+        >>> heat.extra["players"].shape
+        torch.Size([1, 4])
+    """
 
     def __call__(self, ask: Probe) -> Players:
         ids, text = ids_of(ask)
@@ -162,7 +189,14 @@ class Tokens(Features):
 
 @dataclass(frozen=True)
 class Words(Features):
-    """Sub-words of a word together."""
+    """Sub-words of a word together.
+
+    Example:
+        >>> import pellucid as pl
+        >>> heat = pl.Ablation(features=pl.Words())(pl.load("demo:sentences"), "A good film.")
+        >>> heat.extra["players"].shape
+        torch.Size([1, 4])
+    """
 
     def __call__(self, ask: Probe) -> Players:
         ids, text = ids_of(ask)
@@ -179,7 +213,15 @@ class Words(Features):
 
 @dataclass(frozen=True)
 class Columns(Features):
-    """The columns of a table; the numbers of a one-hot column together."""
+    """The columns of a table; the numbers of a one-hot column together.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> table = pl.Table(columns=("age", "sex"), categories={"sex": ("f", "m")}, one_hot=("sex",))
+        >>> model = pl.Model(torch.nn.Linear(3, 1), inputs=table)
+        >>> pl.Ablation(features=pl.Columns())(model, {"age": 50, "sex": "m"}).extra["players"].shape
+        torch.Size([1, 2])
+    """
 
     def __call__(self, ask: Probe) -> Players:
         table, shape = ask.model.modality, tuple(ask.inputs.shape[1:])
@@ -196,6 +238,12 @@ class Groups(Features):
     """Parts named by the user: name → column names or element indexes; or a label tensor of the input's shape.
 
     What is in no group is never hidden.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 1))
+        >>> pl.Ablation(features=pl.Groups({"left": [0, 1], "right": [2, 3]}))(net, torch.rand(1, 4)).extra["players"].shape
+        torch.Size([1, 2])
     """
 
     groups: Mapping[str, Sequence[int | str]] | Tensor

@@ -40,7 +40,13 @@ class Fill:
 
 @dataclass(frozen=True)
 class Zeros(Fill):
-    """Zero in the model's own units; for token ids, the padding token in place of every content token."""
+    """Zero in the model's own units; for token ids, the padding token in place of every content token.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> pl.Ablation(fill=pl.Zeros())(torch.nn.Flatten(), torch.tensor([[2.0]])).values
+        tensor([[2.]])
+    """
 
     assumes: ClassVar[str] = "that zero (after normalization: the mean) means nothing is there"
 
@@ -52,7 +58,13 @@ class Zeros(Fill):
 
 @dataclass(frozen=True)
 class Constant(Fill):
-    """A number, or a tensor that broadcasts to the inputs (or to the layer asked about)."""
+    """A number, or a tensor that broadcasts to the inputs (or to the layer asked about).
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> pl.Ablation(fill=pl.Constant(0.5))(torch.nn.Flatten(), torch.tensor([[2.0]])).values
+        tensor([[1.5000]])
+    """
 
     assumes: ClassVar[str] = "that this value means nothing is there"
     value: Any = 0.0
@@ -85,7 +97,15 @@ class Constant(Fill):
 
 @dataclass(frozen=True)
 class Mean(Fill):
-    """The mean of the background rows of a table; else each channel's own mean."""
+    """The mean of the background rows of a table; else each channel's own mean.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> table = pl.Table(columns=("a", "b"), background=[[1, 0], [3, 4]])
+        >>> model = pl.Model(torch.nn.Flatten(), inputs=table)
+        >>> pl.Ablation(fill=pl.Mean())(model, [[5, 5]], target=0).values
+        tensor([[3., 0.]])
+    """
 
     assumes: ClassVar[str] = "that an average value means nothing is there"
 
@@ -101,7 +121,14 @@ class Mean(Fill):
 
 @dataclass(frozen=True)
 class Blur(Fill):
-    """A Gaussian blur of the picture or series; ``sigma`` in places, an eighth of the side without."""
+    """A Gaussian blur of the picture or series; ``sigma`` in places, an eighth of the side without.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1))
+        >>> pl.Ablation(fill=pl.Blur(2.0))(net, torch.rand(1, 1, 8, 8)).extra["hidden_by"]
+        'Blur'
+    """
 
     assumes: ClassVar[str] = "that detail is the evidence and coarse structure is not"
     sigma: float | None = None
@@ -116,7 +143,14 @@ class Blur(Fill):
 
 @dataclass(frozen=True)
 class Noise(Fill):
-    """Gaussian noise around the channel means, as wide as the channel; ``variants`` independent ones."""
+    """Gaussian noise around the channel means, as wide as the channel; ``variants`` independent ones.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 1))
+        >>> pl.Ablation(fill=pl.Noise(variants=3))(net, torch.rand(1, 1, 4)).receipt.rows_forward >= 9
+        True
+    """
 
     assumes: ClassVar[str] = "that structureless noise means nothing is there"
     variants: int = 4
@@ -131,7 +165,13 @@ class Noise(Fill):
 
 @dataclass(frozen=True, eq=False)
 class Marginal(Fill):
-    """Rows of background data, each in turn: the interventional expectation. Without data, the table's background."""
+    """Rows of background data, each in turn: the interventional expectation. Without data, the table's background.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> pl.Ablation(fill=pl.Marginal(torch.tensor([[0.0], [1.0]])))(torch.nn.Flatten(), torch.tensor([[2.0]])).values
+        tensor([[1.5000]])
+    """
 
     assumes: ClassVar[str] = "that hidden and shown parts are independent"
     data: Any = None
@@ -152,7 +192,14 @@ class Marginal(Fill):
 
 @dataclass(frozen=True)
 class MaskToken(Fill):
-    """The mask token in place of hidden tokens (the padding token where the tokenizer has no mask)."""
+    """The mask token in place of hidden tokens (the padding token where the tokenizer has no mask).
+
+    Example:
+        >>> import pellucid as pl
+        >>> heat = pl.Ablation(fill=pl.MaskToken())(pl.load("demo:sentences"), "A good film.")
+        >>> list(heat.values)
+        ['input_ids']
+    """
 
     assumes: ClassVar[str] = "that the model reads the mask token as a gap"
 

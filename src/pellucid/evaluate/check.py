@@ -22,11 +22,11 @@ from pellucid.evaluate.sanity import fit, weights
 from pellucid.evaluate.stability import stability
 from pellucid.evaluate.verdict import holm, verdict
 
-TIERS: dict[str, tuple[tuple[Make, ...], ...]] = {
+TIERS: dict[Tier, tuple[tuple[Make, ...], ...]] = {
     "quick": ((completeness,), (faithfulness,), (weights, fit), (stability,)),
     "full": ((completeness,), (faithfulness,), (weights,), (fit,), (stability,)),
 }
-"""The checks of each tier, in order; of several in one place, the first that comes to a judgment is made."""
+"""The checks of each tier, in order; of several in one place, the next is made if the one before could not be."""
 
 
 def check(
@@ -44,35 +44,34 @@ def check(
         p = \frac{1 + \#\{\rho_\text{control} \ge \rho\}}{K + 1}
 
     ``explanation`` is a method's result, or a list of results (they share one bank of hidden inputs, and p-values are
-    corrected for all of them); or values from elsewhere, then with ``inputs`` and ``target``. ``tier`` "quick" costs
-    about as much as four explanations; "full" uses four times the masks and repeats even costly methods in full.
-    ``fill`` hides parts in another way than usual.
+    corrected for all of them); or values from elsewhere, then with ``inputs`` and ``target``. ``tier`` "full" asks four
+    times the masks and repeats even costly methods in full. ``fill`` hides parts in another way than usual.
 
-    Shapes: values like the inputs, one a token, column or part, or maps (batch, 1, …) of any resolution.
-    Gives:  an ``Evidence``; a tuple of them, one a row, for several rows; a list of those for a list.
-    Cost:   128 forward passes per input (shared), and the method on 2 scrambled models and 4 inputs nearby; a method
+    Shapes: values like the inputs, one a token or column, or maps (batch, 1, …) of any resolution. One row gives an
+            ``Evidence``, several rows a tuple of them, a list of explanations a list of those.
+    Cost:   130 forward passes per input (shared), and the method on 2 scrambled models and 4 inputs nearby; a method
             that costs too much for that is judged by 64 passes of each scrambled model instead (shared).
     Raises: ShapeError, NonFiniteError, DtypeError for values that cannot be a map of these inputs; TargetError for a
             saved result without ``target``; OptionError for an unknown tier.
-    Source: the thresholds are in ``pellucid.evaluate.thresholds``; each check names its paper.
+    Source: each check names its paper; the thresholds are in ``pellucid.evaluate.thresholds``.
 
     Example:
         >>> import torch, pellucid as pl
         >>> net = torch.nn.Linear(8, 1).requires_grad_(False)
         >>> net.weight[:] = torch.tensor([3.0, -2.0, 1.5, 0.5, -1.0, 0.2, 4.0, -0.7])
-        >>> heat = pl.InputXGradient()(net, torch.ones(1, 8))
-        >>> pl.check(heat, net).check("faithfulness").passed
-        True
+        >>> evidence = pl.check(pl.InputXGradient()(net, torch.ones(1, 8)), net)
+        >>> evidence.verdict, evidence.check("faithfulness").p
+        ('supported', 0.001)
     """
     if tier not in get_args(Tier):
         raise OptionError(expected="a tier of evidence", got=repr(tier), do=nearest(str(tier), get_args(Tier)))
     studied = as_studied(model)
+    listed = list(explanation) if several(explanation) else [explanation]
+    if not listed:
+        raise EmptyError(expected="at least one explanation", got="none", do="Pass some results.")
     with undisturbed(studied.device):
-        if not several(explanation):
-            return check_all([explanation], studied, inputs, target, tier, fill)[0]
-        if not explanation:
-            raise EmptyError(expected="at least one explanation", got="none", do="Pass some results.")
-        return check_all(list(explanation), studied, inputs, target, tier, fill)
+        judged = check_all(listed, studied, inputs, target, tier, fill)
+    return judged if several(explanation) else judged[0]
 
 
 def check_all(
@@ -85,7 +84,8 @@ def check_all(
     for row in range(max(each.leaves.batch for each in given)):
         here = [i for i, each in enumerate(given) if row < each.leaves.batch]
         cases = cases_of([given[i] for i in here], row, model, tier, fill, common)
-        for i, evidence in zip(here, evidence_of(cases, [given[i] for i in here], row), strict=True):
+        several_rows = any(each.leaves.batch > 1 for each in given)
+        for i, evidence in zip(here, evidence_of(cases, row if several_rows else None), strict=True):
             judged[i].append(evidence)
     return [each[0] if len(each) == 1 else tuple(each) for each in judged]
 
@@ -97,86 +97,66 @@ def cases_of(
     questions: list[Question] = []
     cases = []
     for each in given:
-        rows = torch.tensor([row])
         asked = Question(
-            model,
-            each.leaves.take(rows),
-            each.target.take(rows),
-            each.about,
-            each.at,
-            tier,
-            current_settings(),
-            fill,
-            common,
+            model=model,
+            leaves=each.leaves.take(torch.tensor([row])),
+            target=each.target.take(torch.tensor([row])),
+            about=each.about,
+            at=each.at,
+            tier=tier,
+            options=current_settings(),
+            fill=fill,
+            common=common,
         )
-        same = next((one for one in questions if one.same(asked)), None)
-        if same is None:
-            questions.append(asked)
-        layouts = [(same or asked).layout] * each.leaves.batch
+        question = next((one for one in questions if one.same(asked)), asked)
+        questions.append(question)
         cases.append(
             Case(
-                same or asked,
-                map_rows(each.values, layouts)[row],
-                each.note,
-                each.maker,
-                None if each.base_score is None else float(each.base_score[row]),
-                each.rows,
+                question,
+                map_rows(each.values, question.layout, each.leaves.batch)[row],
+                note=each.note,
+                maker=each.maker,
+                base_score=None if each.base_score is None else float(each.base_score[row]),
+                rows=each.rows,
             )
         )
     return cases
 
 
-def evidence_of(cases: Sequence[Case], given: Sequence[Given], row: int) -> list[Evidence]:
+def evidence_of(cases: Sequence[Case], row: int | None) -> list[Evidence]:
     """Make all checks of one row's cases, correct their p-values together, and judge."""
     made = [checks_of(case) for case in cases]
     known = [(i, j) for i, checks in enumerate(made) for j, each in enumerate(checks) if each.p is not None]
-    corrected = holm([float(made[i][j].p or 1) for i, j in known])
+    corrected = holm([made[i][j].p or 0.0 for i, j in known])
     for (i, j), p in zip(known, corrected, strict=True):
-        made[i][j] = decided(made[i][j], p, cases[i].question.layout.words, len(known))
-    return [
-        whole(case, place, checks, [each.note for each in cases], None if given[place].leaves.batch == 1 else row)
-        for place, (case, checks) in enumerate(zip(cases, made, strict=True))
-    ]
+        made[i][j] = decided(made[i][j], p, len(known))
+    return [whole(cases, place, checks, row) for place, checks in enumerate(made)]
 
 
 def checks_of(case: Case) -> list[Check]:
-    """The checks of the tier; of alternatives the first that comes to a judgment, with those that could not."""
+    """The checks of the tier; where one could not be made, the next in its place, if that comes to a judgment."""
     checks = []
-    for alternatives in TIERS[case.question.tier]:
-        made: list[Check] = []
-        for make in alternatives:
-            made.append(make(case))
-            if made[-1].testable or made[-1].p is not None:
-                break
-        checks += made if made[-1].testable else made[:1]
+    for first, *others in TIERS[case.question.tier]:
+        checks.append(first(case))
+        for other in others:
+            if checks[-1].value is None and (instead := other(case)).value is not None:
+                checks.append(instead)
     return checks
 
 
-def whole(case: Case, place: int, checks: list[Check], notes: Sequence[Any], row: int | None) -> Evidence:
+def whole(cases: Sequence[Case], place: int, checks: list[Check], row: int | None) -> Evidence:
     """Checks, verdict, and the line that gives them again."""
-    question = case.question
+    question = cases[place].question
     judged, words = verdict(checks)
-    again = line(
-        notes,
-        place,
-        target=question.target,
-        at=question.at,
-        row=row,
-        tier=question.tier,
-        fill=question.fill,
-        options=question.options,
-    )
-    hashes = {
-        "model_hash": question.common["model hash"],
-        "input_hash": question.once("hash", lambda: input_hash(question.leaves)),
-    }
-    told = f"  # pellucid {version()}, model {hashes['model_hash']}, input {hashes['input_hash']}"
+    model, inputs = question.common["model hash"], question.once("hash", lambda: input_hash(question.leaves))
+    again = line([(each.note, each.question) for each in cases], place, row)
     return Evidence(
         verdict=judged,
         words=words,
         checks=tuple(checks),
-        reproduce=again + told,
+        reproduce=f"{again}  # pellucid {version()}, model {model}, input {inputs}",
         seed=question.seed,
+        model_hash=model,
+        input_hash=inputs,
         version=version(),
-        **hashes,
     )

@@ -7,48 +7,28 @@ dealt to others, words within their half of the sentence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from pellucid.engines.points import generator
 from pellucid.evaluate.layout import Layout
 
-KINDS = {
-    "picture": "the same map moved to random places, and random maps as smooth as it",
-    "series": "the same curve moved to random times, and random curves as smooth as it",
-    "volume": "the same map moved to random places, and random maps as smooth as it",
-    "words": "the same values dealt to other words",
-    "columns": "the same values dealt to random columns",
-    "units": "the same values dealt to random units of the layer",
-}
-SHORT = {
-    "picture": "the same map moved to a random place",
-    "series": "the same curve moved to a random time",
-    "volume": "the same map moved to a random place",
+NAMES = {
+    "picture": "the same map moved to a random place, or a random map as smooth as it",
+    "series": "the same curve moved to a random time, or a random curve as smooth as it",
+    "volume": "the same map moved to a random place, or a random map as smooth as it",
     "words": "the same values dealt to other words",
     "columns": "the same values dealt to random columns",
     "units": "the same values dealt to random units",
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Wrong:
-    """Wrong maps on cells (count, cells) and what kind they are."""
-
-    cells: Tensor
-    kind: str
-
-
-def wrong_maps(cells: Tensor, layout: Layout, count: int, seed: int) -> Wrong:
-    """``count`` wrong maps made of the cells (cells,) of a map."""
+def wrong_maps(cells: Tensor, layout: Layout, count: int, seed: int) -> Tensor:
+    """(count, cells): wrong maps made of the cells (cells,) of a map."""
     if not layout.space:
-        return Wrong(dealt(cells, layout.strata, count, seed), KINDS[layout.words])
-    grid = cells.reshape(layout.grid)
-    half = count // 2
-    made = torch.cat([moved(grid, count - half, seed), rephased(grid, half, seed + 1)])
-    return Wrong(made.flatten(1), KINDS[layout.words])
+        return dealt(cells, layout.strata, count, seed)
+    grid, half = cells.reshape(layout.grid), count // 2
+    return torch.cat([moved(grid, count - half, seed), rephased(grid, half, seed + 1)]).flatten(1)
 
 
 def moved(grid: Tensor, count: int, seed: int) -> Tensor:

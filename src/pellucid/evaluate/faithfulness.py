@@ -6,51 +6,58 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pellucid.core.evidence import Check, Control
-from pellucid.evaluate.controls import SHORT, wrong_maps
-from pellucid.evaluate.question import Case, untested
+from pellucid.evaluate.asked import Asked
+from pellucid.evaluate.controls import NAMES, wrong_maps
+from pellucid.evaluate.question import Case
 from pellucid.evaluate.ranks import correlation, interval, tidy
 from pellucid.evaluate.thresholds import ALPHA, CONTROLS, FEWEST_CONTROLS
 
-NAME = KIND = "faithfulness"
-ASKED = "Does hiding what the map calls important change the answer more?"
-SOURCE = "Bhatt, Weller & Moura 2020, arXiv:2005.00631; μFidelity: Fel et al. 2021, arXiv:2111.04138"
+FAITHFULNESS = Asked(
+    name="faithfulness",
+    kind="faithfulness",
+    question="Does hiding what the map calls important change the answer more?",
+    better="higher",
+    cannot_show="",
+    source="Bhatt, Weller & Moura 2020, arXiv:2005.00631; over parts, with ranks: Fel et al. 2021, arXiv:2111.04138; "
+    "p-values: Phipson & Smyth 2010, arXiv:1603.05766",
+)
 
 
 def faithfulness(case: Case) -> Check:
     """Spearman's ρ of Σ_{i∈S} aᵢ and f(x) − f(x with S hidden) over the mask bank, beside that of wrong maps."""
-    bank, layout = case.question.bank, case.question.layout
-    rest = rest_of(case)
+    bank, layout, seed = case.question.bank, case.question.layout, case.question.seed
+    rest = described(case)
     if why := bank.silent or case.flat:
-        return untested(NAME, KIND, ASKED, why, **rest)
-    wrong = wrong_maps(case.cells, layout, CONTROLS, case.question.seed)
-    parts = torch.cat([case.parts[None], layout.parts(wrong.cells)])
-    different = len(torch.unique(tidy(parts[1:]), dim=0))
+        return FAITHFULNESS.untested(why, **rest)
+    parts = layout.parts(wrong_maps(case.cells, layout, CONTROLS, seed))
+    different = len(torch.unique(tidy(parts), dim=0))
     if different < FEWEST_CONTROLS:
-        why = f"{bank.n} parts with these values give only {different} different wrong maps to compare with"
-        return untested(NAME, KIND, ASKED, why, **rest)
-    agreement = bank.agreement(parts)
-    value, others = float(agreement[0]), agreement[1:]
-    control = Control(
-        kind=wrong.kind, n=CONTROLS, median=float(others.median()), q95=float(torch.quantile(others, 0.95))
-    )
-    return Check(
-        name=NAME,
-        kind=KIND,
-        question=ASKED,
+        why = f"{bank.n} parts with these values make only {different} different wrong maps to compare with"
+        return FAITHFULNESS.untested(why, **rest)
+    value, others = float(bank.agreement(case.parts)), bank.agreement(parts)
+    rest["options"]["pearson"] = float(correlation(bank.claims(case.parts), bank.effects))
+    return FAITHFULNESS.answered(
         value=value,
         passed=None,
         reason="",
-        interval=interval(bank.resampled(case.parts, case.question.seed)),
-        control=control,
+        interval=interval(bank.resampled(case.parts, seed)),
+        control=control_of(others, layout.words),
         p=p_value(value, others),
-        **rest | {"options": rest["options"] | {"pearson": float(correlation(bank.claims(case.parts), bank.effects))}},
+        **rest,
     )
 
 
-def p_value(value: float, others: torch.Tensor) -> float:
-    """(1 + #{control ≥ value}) / (K + 1): never zero, no assumption on how controls are distributed.
+def control_of(others: Tensor, words: str) -> Control:
+    """What the wrong maps reached."""
+    high = float(torch.quantile(others, 0.95))
+    return Control(kind=NAMES[words], n=len(others), median=float(others.median()), q95=high)
+
+
+def p_value(value: float, others: Tensor) -> float:
+    """(1 + #{control ≥ value}) / (K + 1): never zero, and no assumption on how controls are distributed.
 
     >>> p_value(0.5, torch.zeros(99))
     0.01
@@ -58,28 +65,25 @@ def p_value(value: float, others: torch.Tensor) -> float:
     return float(1 + (others >= value - 1e-12).sum()) / (len(others) + 1)
 
 
-def decided(check: Check, p_holm: float, layout_words: str, compared: int) -> Check:
-    """The check with its answer, now that p is corrected for all that were made together."""
+def decided(check: Check, p_holm: float, compared: int) -> Check:
+    """The check with its answer, now that p is corrected for all explanations that were checked together."""
     passed = p_holm <= ALPHA
     p = f"p = {p_holm:.2g}" + (f", corrected for {compared} explanations" if compared > 1 else "")
-    wrong = SHORT[layout_words]
-    reason = f"it foretells what hiding parts does better than {wrong} ({p})"
-    if not passed:
-        reason = f"it foretells what hiding parts does no better than {wrong} ({p})"
-    return replace(check, p_holm=p_holm, passed=passed, reason=reason)
+    control = check.control.kind.partition(",")[0] if check.control else "wrong maps"
+    words = f"better than {control}" if passed else f"no better than {control}"
+    return replace(check, p_holm=p_holm, passed=passed, reason=f"it tells which parts matter {words} ({p})")
 
 
-def rest_of(case: Case) -> dict[str, Any]:
+def described(case: Case) -> dict[str, Any]:
     """What is said whatever comes out."""
     bank = case.question.bank
-    hidden_by = bank.hidden_by
+    cannot = (
+        f"Whether it holds for other ways of hiding than {bank.hidden_by}, or for parts smaller than these {bank.n}."
+    )
     return {
-        "better": "higher",
         "rows": case.question.pay("bank", bank.rows),
-        "hidden_by": hidden_by,
-        "cannot_show": f"It is faithful to this way of hiding ({hidden_by}) and to parts of this size ({bank.n} of them);"
-        " other ways and finer detail are not judged.",
-        "source": SOURCE,
+        "hidden_by": bank.hidden_by,
+        "cannot_show": cannot,
         "options": {
             "masks": len(bank.hidden),
             "parts": bank.n,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pellucid.core.leaves import Leaves
@@ -16,8 +15,8 @@ from pellucid.core.probe import Studied
 from pellucid.core.result import Attribution, MethodNote
 from pellucid.core.store import SavedTarget
 from pellucid.core.target import Class, Outputs, Target
-from pellucid.errors import DtypeError, EmptyError, InputError, NonFiniteError, TargetError
-from pellucid.evaluate.repeat import joined
+from pellucid.errors import InputError, TargetError
+from pellucid.evaluate.values import numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,53 +46,39 @@ def taken(explanation: Any, model: Studied, inputs: Any, target: Any) -> Given:
     """One explanation, read and checked."""
     if isinstance(explanation, Attribution):
         return of_result(explanation, model, inputs, target)
+    values = numbers(explanation)
     if inputs is None:
         do = "Call pl.check(values, model, inputs, target)."
         raise InputError(expected="the inputs that the values explain", got="none", do=do)
-    values = numbers(explanation)
     ask = question(model, inputs, target, discrete=True)
     return Given(values, ask.leaves, settled(ask.target), ask.bound.about)
 
 
 def of_result(result: Attribution, model: Studied, inputs: Any, target: Any) -> Given:
-    """A method's result: it knows its inputs and its target."""
-    values, given = numbers(result.values), result.inputs if inputs is None else inputs
+    """A method's result: it knows its inputs and its target, unless others are given."""
+    values = numbers(result.values)
     if isinstance(result.target, SavedTarget) and target is None:
         do = "Pass target=…, the one that was explained."
         raise TargetError(expected="a target that can be asked", got="the words of a saved one", do=do)
-    maker = result.maker if isinstance(result.maker, Attributor) else None
-    rest = {
-        "at": result.at,
-        "note": result.method,
-        "maker": maker,
-        "base_score": result.base_score,
-        "rows": -(-result.receipt.rows_forward // max(len(result), 1)),
-    }
+    given = result.inputs if inputs is None else inputs
     if inputs is None and target is None:
-        return Given(values, model.read(given), settled(result.target), result.about, **rest)
-    ask = question(model, given, target if target is not None else result.target, discrete=True)
-    return Given(values, ask.leaves, settled(ask.target), ask.bound.about, **rest)
+        leaves, wanted, about = model.read(given), result.target, result.about
+    else:
+        ask = question(model, given, result.target if target is None else target, discrete=True)
+        leaves, wanted, about = ask.leaves, ask.target, ask.bound.about
+    return Given(
+        values,
+        leaves,
+        settled(wanted),
+        about,
+        at=result.at,
+        note=result.method,
+        maker=result.maker if isinstance(result.maker, Attributor) else None,
+        base_score=result.base_score,
+        rows=-(-result.receipt.rows_forward // max(len(result), 1)),
+    )
 
 
 def settled(target: Target) -> Target:
     """A bound class in one form, however it was asked for, so that equal questions are seen to be equal."""
     return replace(target, which=None) if isinstance(target, Class) and target.index else target
-
-
-def numbers(values: Any) -> Tensor:
-    """Values as one finite float64 tensor on the CPU."""
-    do = "Pass a tensor or an array of numbers, one for each part of the inputs."
-    if isinstance(values, Mapping | tuple) and len(values) == 0:
-        raise EmptyError(expected="values", got="none", do=do)
-    try:
-        tensor = joined(dict(values) if isinstance(values, Mapping) else values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        got = f"{type(values).__name__} ({str(error)[:80]})"
-        raise DtypeError(expected="an explanation: a result, or numbers", got=got, do=do) from None
-    if tensor.numel() == 0:
-        raise EmptyError(expected="values", got=f"shape {tuple(tensor.shape)}", do=do)
-    if not bool(torch.isfinite(tensor).all()):
-        bad = int((~torch.isfinite(tensor)).sum())
-        got = f"{bad} of {tensor.numel()} values NaN or infinite"
-        raise NonFiniteError(expected="a map of finite numbers", got=got, do="Find out where they come from.")
-    return tensor

@@ -11,10 +11,10 @@ from torch.nn.functional import interpolate, one_hot
 
 from pellucid.core.modality import Table, Text
 from pellucid.core.probe import Probe
-from pellucid.engines.features import Features, Parts, Patches, usual_features
+from pellucid.engines.features import Elements, Features, Groups, Parts, Patches, usual_features
 from pellucid.engines.game import Game
 from pellucid.errors import OptionError, ShapeError
-from pellucid.evaluate.thresholds import FINER, ORDERS_ENOUGH, PARTS_A_SIDE
+from pellucid.evaluate.thresholds import FINER, MOST_ELEMENTS, ORDERS_ENOUGH, PARTS_A_SIDE
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,11 @@ def features_of(ask: Probe) -> Features:
         or ask.inputs.ndim < 3
         or isinstance(ask.model.modality, Table | Text)
     ):
-        return usual_features(ask)
+        usual = usual_features(ask)
+        size = ask.inputs[0].numel()
+        if isinstance(usual, Elements) and size > MOST_ELEMENTS:
+            return Groups((torch.arange(size) * MOST_ELEMENTS // size).reshape(ask.inputs.shape[1:]))
+        return usual
     space = ask.inputs.shape[2:]
     most = PARTS_A_SIDE.get(len(space), 3)
     return Patches(max(space) if max(space) <= most + 2 else most)
@@ -141,13 +145,11 @@ def halves(n: int) -> Tensor:
     return (torch.arange(n) >= first).long() if apart else torch.zeros(n, dtype=torch.long)
 
 
-def map_rows(values: Tensor, layouts: list[Layout]) -> list[Tensor]:
-    """Values as one map per input; ShapeError where they fit none, a batch axis may be missing for a single input."""
-    if len(values) == len(layouts) and all(layout.fits(tuple(values.shape[1:])) for layout in layouts):
-        return list(values)
-    if len(layouts) == 1 and layouts[0].fits(tuple(values.shape)):
-        return [values]
-    layout = layouts[0]
-    want = f"values ({len(layouts)}, {', '.join(map(str, layout.shape))})"
-    want += f" or maps ({len(layouts)}, 1, …) of any resolution" if layout.space else ""
+def map_rows(values: Tensor, layout: Layout, batch: int) -> Tensor:
+    """Values as one map an input (batch, …); the batch axis may be missing for a single input. ShapeError else."""
+    if len(values) == batch and layout.fits(tuple(values.shape[1:])):
+        return values
+    if batch == 1 and layout.fits(tuple(values.shape)):
+        return values[None]
+    want = f"values {(batch, *layout.shape)}" + (f" or a map ({batch}, 1, …)" if layout.space else "")
     raise ShapeError(expected=want, got=str(tuple(values.shape)), do="Give one value for each part of the inputs.")

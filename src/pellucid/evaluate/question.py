@@ -154,14 +154,3 @@ class Case:
 
 Make = Callable[[Case], Check]
 """A check: a case in, its answer out; ``check.TIERS`` lists those of each tier."""
-
-
-def untested(name: str, kind: str, question: str, reason: str, **rest: Any) -> Check:
-    """A check that could not be made, and why."""
-    better: Literal["higher", "lower", "neither"] = rest.pop("better", "neither")
-    return Check(name=name, kind=kind, question=question, value=None, better=better, passed=None, reason=reason, **rest)
-
-
-def to_cpu(values: Tensor) -> Tensor:
-    """Detached, on the CPU, in float64."""
-    return torch.as_tensor(values).detach().cpu().double()

@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
+import torch
 from torch import Tensor
 
 from pellucid.core.method import Attributor, Found
-from pellucid.core.probe import Probe, Studied
-from pellucid.core.result import Attribution, main_tensor
+from pellucid.core.probe import Studied
 from pellucid.errors import GradientError, LayerError, NonFiniteError, OptionError, OutputError, ShapeError
-from pellucid.evaluate.question import Case, to_cpu
-from pellucid.evaluate.thresholds import QUICK_NUMBERS
+from pellucid.evaluate.question import Case
+from pellucid.evaluate.thresholds import QUICK_NUMBERS, TOKEN_WIDTH
+from pellucid.evaluate.values import joined
 
-WORDS = ("draws", "steps", "budget")
-TOKEN_WIDTH = 512
+BUDGETS = ("draws", "steps", "budget")
 FAILURES = (GradientError, LayerError, NonFiniteError, OptionError, OutputError, ShapeError)
 FOREIGN = "the map came without its method, so the method could not be asked again"
 COSTLY = "asking this method again costs too much for the quick tier; use tier='full'"
+
+
+@dataclass(eq=False)
+class Repeater:
+    """A case's method, as light as the tier asks; ``rows`` counts what asking it again took."""
+
+    case: Case
+    maker: Attributor
+    rows: int = 0
+
+    @property
+    def reduced(self) -> bool:
+        """Whether the method was made lighter."""
+        return self.maker is not self.case.maker
+
+    def cells(self, *, model: Studied | None = None, points: Tensor | None = None) -> Tensor:
+        """(batch, cells) maps for another model or at other points."""
+        question = self.case.question
+        ask = question.ask(model=model, discrete=self.maker.discrete, points=points)
+        try:
+            with ask.model.session():
+                found = self.maker.attribute(ask)
+            result = self.maker.result(ask, found if isinstance(found, Found) else Found(found), question.at)
+        finally:
+            self.rows += ask.run.rows_forward
+        maps = joined(result.values)
+        return torch.stack([question.layout.cells(each, by_size=self.case.by_size) for each in maps])
+
+    def reference(self) -> Tensor:
+        """(cells,) the map of the input: the case's own, or made by the lighter method, once for all checks."""
+        if not self.reduced:
+            return self.case.cells
+        return self.case.question.once(f"reference {id(self.case)}", lambda: self.cells()[0])
+
+    def failed(self, error: Exception) -> str:
+        """Why asking again failed, in words."""
+        return COSTLY if self.reduced else f"the method could not be asked again: {error}"
+
+
+def repeater(case: Case) -> Repeater | str:
+    """A repeater, or why the method cannot be asked again."""
+    if case.maker is None:
+        return FOREIGN
+    light = lighter(case.maker, case.rows, allowed_rows(case))
+    return COSTLY if light is None else Repeater(case, light)
 
 
 def allowed_rows(case: Case) -> int:
@@ -34,7 +79,7 @@ def lighter(maker: Attributor, rows: int, allowed: int) -> Attributor | None:
     if rows <= allowed:
         return maker
     least = {each.name: each.metadata.get("at_least") or 1 for each in fields(maker)}
-    for word in WORDS:
+    for word in BUDGETS:
         now = getattr(maker, word, None)
         if not isinstance(now, int) or word not in least:
             continue
@@ -42,59 +87,3 @@ def lighter(maker: Attributor, rows: int, allowed: int) -> Attributor | None:
         if least[word] <= fewer < now:
             return replace(maker, **{word: fewer})
     return None
-
-
-def repeated(maker: Attributor, ask: Probe, at: str | None) -> tuple[Tensor, int]:
-    """The values (batch, …) of a method asked again, and the rows it took."""
-    with ask.model.session():
-        found = maker.attribute(ask)
-        result: Attribution = maker.result(ask, found if isinstance(found, Found) else Found(found), at)
-    return joined(result.values), ask.run.rows_forward
-
-
-def joined(values: object) -> Tensor:
-    """Values as one tensor: itself, the only one of a dict or tuple, or several side by side."""
-    if isinstance(values, dict | tuple):
-        parts = list(values.values()) if isinstance(values, dict) else list(values)
-        if len(parts) > 1:
-            import torch
-
-            return torch.cat([to_cpu(part).flatten(1) for part in parts], 1)
-    return to_cpu(main_tensor(values))
-
-
-class Repeater:
-    """A case's method, as light as the tier asks, and its map of the input itself at that weight."""
-
-    def __init__(self, case: Case, maker: Attributor) -> None:
-        self.case, self.maker = case, maker
-        self.rows = 0
-
-    @property
-    def reduced(self) -> bool:
-        """Whether the method was made lighter."""
-        return self.maker is not self.case.maker
-
-    def cells(self, *, model: Studied | None = None, points: Tensor | None = None) -> Tensor:
-        """(batch, cells) maps for another model or at other points."""
-        import torch
-
-        question = self.case.question
-        ask = question.ask(model=model, discrete=self.maker.discrete, points=points)
-        values, rows = repeated(self.maker, ask, question.at)
-        self.rows += rows
-        return torch.stack([question.layout.cells(each, by_size=self.case.by_size) for each in values])
-
-    def reference(self) -> Tensor:
-        """(cells,) the map of the input: the case's own, or made again by the lighter method, once for all checks."""
-        if not self.reduced:
-            return self.case.cells
-        return self.case.question.once(f"reference {id(self.case)}", lambda: self.cells()[0])
-
-
-def repeater(case: Case) -> Repeater | str:
-    """A repeater, or why the method cannot be asked again."""
-    if case.maker is None:
-        return FOREIGN
-    light = lighter(case.maker, case.rows, allowed_rows(case))
-    return COSTLY if light is None else Repeater(case, light)

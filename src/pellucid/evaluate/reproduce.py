@@ -14,8 +14,8 @@ from torch import Tensor
 from pellucid.core.leaves import Leaves
 from pellucid.core.places import Neuron, Token
 from pellucid.core.result import MethodNote
-from pellucid.core.run import Options
 from pellucid.core.target import Class, Function, Output, Probability, Sum, Target
+from pellucid.evaluate.question import Question
 
 
 def version() -> str:
@@ -35,31 +35,24 @@ def input_hash(leaves: Leaves) -> str:
     return digest.hexdigest()[:12]
 
 
-def line(
-    notes: Sequence[MethodNote | None],
-    place: int,
-    *,
-    target: Target,
-    at: str | None,
-    row: int | None,
-    tier: str,
-    fill: Any,
-    options: Options,
-) -> str:
-    """One line of Python; ``place`` is this explanation's among those checked together."""
+def line(together: Sequence[tuple[MethodNote | None, Question]], place: int, row: int | None) -> str:
+    """One line of Python for the explanations checked together; ``place`` is that of the one in question."""
+    question = together[place][1]
     inputs = "inputs" if row is None else f"inputs[{row}:{row + 1}]"
-    wanted = target_code(target)
-    where = "" if at is None else f", at={at!r}"
-    made = [
-        "values" if note is None else f"{method_code(note)}(model, {inputs}, target={wanted}{where})" for note in notes
-    ]
-    rest = "" if tier == "quick" else f", tier={tier!r}"
-    rest += "" if fill is None else f", fill={code(fill)}"
-    if all(note is None for note in notes):
-        rest = f", {inputs}, target={wanted}" + rest
-    what = made[0] if len(made) == 1 else f"[{', '.join(made)}]"
-    index = "" if len(made) == 1 else f"[{place}]"
-    return f"with pl.settings(seed={options.seed}): pl.check({what}, model{rest}){index}"
+    made = [made_by(note, each, inputs) for note, each in together]
+    rest = "" if any(note for note, _ in together) else f", {inputs}, target={target_code(question.target)}"
+    rest += "" if question.tier == "quick" else f", tier={question.tier!r}"
+    rest += "" if question.fill is None else f", fill={code(question.fill)}"
+    what, index = (made[0], "") if len(made) == 1 else (f"[{', '.join(made)}]", f"[{place}]")
+    return f"with pl.settings(seed={question.seed}): evidence = pl.check({what}, model{rest}){index}"
+
+
+def made_by(note: MethodNote | None, question: Question, inputs: str) -> str:
+    """An explanation as it is written."""
+    if note is None:
+        return "values" + inputs.removeprefix("inputs")
+    where = "" if question.at is None else f", at={question.at!r}"
+    return f"{method_code(note)}(model, {inputs}, target={target_code(question.target)}{where})"
 
 
 def method_code(note: MethodNote) -> str:

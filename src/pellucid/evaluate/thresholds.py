@@ -71,7 +71,7 @@ QUIETER: Final = (1.0, 0.25, 0.0625)
 """The change is made smaller by these factors, one after the other, until the top class stays."""
 
 MOVED: Final = 0.1
-"""If the model's answer moves by more than this share of f(x) − f(all hidden), an unsteady map is not held against it."""
+"""If the answer moves by more than this share of f(x) − f(all hidden), an unsteady map is not held against it."""
 
 RESAMPLES: Final = 400
 """Bootstrap samples of the masks for an interval of 95 %."""
@@ -79,6 +79,12 @@ RESAMPLES: Final = 400
 QUICK_NUMBERS: Final = 1_200_000
 """In the quick tier an explanation is repeated only if each repetition sends at most this many numbers through the
 model (8 pictures of 224 × 224), or an eighth of the rows of the explanation itself; else with fewer draws or steps."""
+
+TOKEN_WIDTH: Final = 512
+"""Numbers that a token id stands for in that count."""
+
+MOST_ELEMENTS: Final = 1024
+"""Inputs without spatial axes or columns and with more elements than this are hidden in that many runs of neighbors."""
 
 KINDS: Final = ("faithfulness", "weights", "stability")
 """Kinds of checks that can speak for an explanation; two are needed. Completeness can only speak against it."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from pellucid.core.modality import Modality
 from pellucid.core.model import Model
+from pellucid.demo import NAMES
 from pellucid.errors import LoadError, OptionError, nearest
 from pellucid.load import demos, factory, files, hub, keras, zoo
 from pellucid.load.request import Request
@@ -103,5 +104,5 @@ def from_module(module: nn.Module, request: Request) -> Model:
 
 def unknown(name: str) -> LoadError:
     """The error for a name that no source knows."""
-    near = nearest(name, [f"demo:{each}" for each in demos.NAMES])
+    near = nearest(name, [f"demo:{each}" for each in NAMES])
     return LoadError(expected=f"the name of a model: {WAYS}", got=repr(name), do=near)
