@@ -26,8 +26,8 @@ PLACES = {
     "engines.features": ("Columns", "Elements", "Groups", "Patches", "Tokens", "Windows", "Words"),
     "engines.fills": ("Blur", "Constant", "Marginal", "MaskToken", "Mean", "Noise", "Zeros"),
     "evaluate.check": ("check",),
-    "explain": ("Explanation", "explain"),
-    "load": ("load",),
+    "explanation": ("Explanation", "explain"),
+    "loading": ("load",),
 }
 
 WHERE = {name: f"pellucid.{place}" for place, names in PLACES.items() for name in names}
@@ -112,6 +112,6 @@ if TYPE_CHECKING:
     from pellucid.engines.fills import Noise as Noise
     from pellucid.engines.fills import Zeros as Zeros
     from pellucid.evaluate.check import check as check
-    from pellucid.explain import Explanation as Explanation
-    from pellucid.explain import explain as explain
-    from pellucid.load import load as load
+    from pellucid.explanation import Explanation as Explanation
+    from pellucid.explanation import explain as explain
+    from pellucid.loading import load as load

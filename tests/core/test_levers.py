@@ -12,8 +12,8 @@ from torch.nn.utils import parametrizations
 
 import pellucid as pl
 from pellucid.core import levers
-from tests.small import NAMES, SMALL, at_of, fits, small
 from tests.nets import Case
+from tests.small import NAMES, SMALL, at_of, fits, small
 from tests.traces import differences, module_marks
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import pellucid as pl
-from pellucid.core.target import Outputs, as_target, class_name, main_output
+from pellucid.core.outputs import Outputs
+from pellucid.core.target import as_target
 from pellucid.errors import OutputError, ShapeError, TargetError
-from tests.nets import Answer
 
 ROWS = 3
 NAMES = ("cat", "dog", "bird", "fish")
@@ -160,16 +160,22 @@ def test_answers_with_more_axes() -> None:
     """(rows, classes, height, width): the mean over the places of that class; (rows, tokens, classes) likewise."""
     net = Gives((3, 2, 2))
     answer = net(X).detach()
-    expected = torch.stack([one[1][one.argmax(0) == 1].mean() if (one.argmax(0) == 1).any() else one[1].mean() for one in answer])
+    expected = torch.stack(
+        [one[1][one.argmax(0) == 1].mean() if (one.argmax(0) == 1).any() else one[1].mean() for one in answer]
+    )
     same(scores(net, 1), expected)
     same(scores(net), scores(net, answer.mean((2, 3)).argmax(1).tolist()))
     tokens = Gives((2, 4))
     answer = tokens(X).detach()
-    expected = torch.stack([one[:, 3][one.argmax(1) == 3].mean() if (one.argmax(1) == 3).any() else one[:, 3].mean() for one in answer])
+    expected = torch.stack(
+        [one[:, 3][one.argmax(1) == 3].mean() if (one.argmax(1) == 3).any() else one[:, 3].mean() for one in answer]
+    )
     same(scores(tokens, 3), expected)
     same(scores(tokens, "fish", classes=NAMES), expected)
     p = answer.softmax(2)
-    expected = torch.stack([one[:, 3][one.argmax(1) == 3].mean() if (one.argmax(1) == 3).any() else one[:, 3].mean() for one in p])
+    expected = torch.stack(
+        [one[:, 3][one.argmax(1) == 3].mean() if (one.argmax(1) == 3).any() else one[:, 3].mean() for one in p]
+    )
     same(scores(tokens, pl.Probability(3)), expected)
 
 
@@ -189,7 +195,9 @@ def test_losses() -> None:
     same(scores(tokens, pl.Loss(words)), expected)
     places = torch.randint(0, 3, (ROWS, 2, 2))
     picture = Gives((3, 2, 2))
-    same(scores(picture, pl.Loss(places)), nn.functional.cross_entropy(picture(X), places, reduction="none").mean((1, 2)))
+    same(
+        scores(picture, pl.Loss(places)), nn.functional.cross_entropy(picture(X), places, reduction="none").mean((1, 2))
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +223,9 @@ def test_functions_of_the_outputs() -> None:
     same(scores(nested, lambda out: out["a"]["b"][:, 2]), ANSWER[:, 2])
     boxes = Gives(change=lambda y: [{"score": row} for row in y])
     same(scores(boxes, lambda out: torch.stack([each["score"][0] for each in out])), ANSWER[:, 0])
-    same(pl.Occlusion()(boxes, X, target=lambda out: torch.stack([each["score"][0] for each in out])).score, ANSWER[:, 0])
+    same(
+        pl.Occlusion()(boxes, X, target=lambda out: torch.stack([each["score"][0] for each in out])).score, ANSWER[:, 0]
+    )
     for wrong in (lambda y: y, lambda y: y.sum(), lambda y: 1.0, lambda y: (y + 0j)[:, 0]):
         with pytest.raises(ShapeError):
             scores(CLASSIFIER, wrong)
@@ -226,47 +236,6 @@ def test_functions_of_the_outputs() -> None:
         return outputs[:, 0]
 
     assert pl.Saliency()(CLASSIFIER, X, target=margin).target_words() == "margin"
-
-
-def test_tokens_and_regions() -> None:
-    net = Gives((2, 4))
-    answer = net(X).detach()
-    same(scores(net, pl.Token()), answer[:, -1].max(1).values)
-    same(scores(net, pl.Token(position=0, id=2)), answer[:, 0, 2])
-    for wrong in (pl.Token(position=2), pl.Token(id=4)):
-        with pytest.raises(TargetError):
-            scores(net, wrong)
-    with pytest.raises(TargetError):
-        scores(CLASSIFIER, pl.Token())
-    picture = Gives((3, 2, 2))
-    answer, mask = picture(X).detach(), torch.tensor([[True, False], [False, True]])
-    same(scores(picture, pl.Region(mask, which=1)), answer[:, 1, mask].mean(1))
-    common = answer.argmax(1)[:, mask].mode(1).values
-    same(scores(picture, pl.Region(mask)), answer[torch.arange(ROWS), common][:, mask].mean(1))
-    for wrong in (torch.zeros(2, 2), torch.ones(3, 3)):
-        with pytest.raises(ShapeError):
-            scores(picture, pl.Region(wrong))
-
-
-def test_neurons() -> None:
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Unflatten(1, (1, 5, 1)), nn.Conv2d(1, 3, (2, 1)), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
-    maps = net[:3](X.requires_grad_(False)).detach()
-    same(scores(net, pl.Neuron("2", channel=1)), maps[:, 1].mean((1, 2)))
-    same(scores(net, pl.Neuron("2", channel=-1)), maps[:, 2].mean((1, 2)))
-    same(scores(net, pl.Neuron("2", channel=1, position=(3, 0))), maps[:, 1, 3, 0])
-    same(scores(net, pl.Neuron("2", position=(3, 0))), maps[:, :, 3, 0].mean(1))
-    same(scores(net, pl.Neuron("2")), maps.mean((1, 2, 3)))
-    same(scores(net, pl.Neuron("4:input", channel=7)), maps.flatten(1)[:, 7])
-    same(scores(net, pl.Neuron("2", 0) - 2 * pl.Neuron("2", 1)), maps[:, 0].mean((1, 2)) - 2 * maps[:, 1].mean((1, 2)))
-    for wrong in (pl.Neuron("2", channel=3), pl.Neuron("2", channel=0, position=(4, 0)), pl.Neuron("2", position=(0, 0, 0))):
-        with pytest.raises(TargetError):
-            scores(net, wrong)
-    with pytest.raises(TargetError):
-        scores(net, pl.Class(0) - pl.Neuron("2"))
-    tokens = nn.Sequential(nn.Unflatten(1, (5, 1)), nn.Linear(1, 4), nn.Flatten(), nn.Linear(20, 2))
-    inner = tokens[:2](X).detach()
-    same(scores(tokens, pl.Neuron("1", channel=3, position=2)), inner[:, 2, 3])
 
 
 weights = st.lists(st.tuples(st.floats(-3, 3, width=32), st.integers(0, 3)), min_size=1, max_size=4)
@@ -301,24 +270,7 @@ def test_a_bound_target_may_be_asked_of_any_of_its_rows() -> None:
     same(loss.take(torch.tensor([2])).score(ANSWER[2:], torch.tensor([0])), loss.score(ANSWER, torch.arange(ROWS))[2:])
 
 
-def test_the_main_output() -> None:
-    y = torch.rand(2, 3)
-    assert main_output(y) is y
-    assert main_output((torch.tensor([1, 2]), y)) is y
-    assert main_output({"loss": torch.rand(()), "logits": y}) is y
-    assert main_output(Answer(logits=y, hidden=torch.rand(1))) is y
-    assert main_output([None, "text", y]) is y
-    assert main_output(y > 0.5).is_floating_point()
-    for nothing in (None, "text", [], {"a": "b"}, (1, 2)):
-        with pytest.raises(OutputError):
-            main_output(nothing)
-    with pytest.raises(OutputError, match="complex"):
-        main_output(y + 0j)
-
-
-def test_names_and_what_a_target_may_be() -> None:
-    assert class_name(1, NAMES) == "dog"
-    assert class_name(9, NAMES) == "class 9"
+def test_what_a_target_may_be() -> None:
     assert as_target(None) == pl.Class()
     assert as_target("dog") == pl.Class("dog")
     neuron = pl.Neuron("a", 1)

@@ -16,7 +16,6 @@ from tests.laws.test_runs import same
 from tests.nets import BY_NAME, Case, FirstOnly
 from tests.small import FINE, NAMES, NEED_AT, SMALL, at_of, fits, small
 
-
 # GuidedIG always moves where the slope is small: on networks of flat pieces it slides along their edges, and its gap
 # does not shrink with the steps. It is a property of the path, told by ``gap``; smooth networks are complete.
 SMOOTH_ONLY = {"GuidedIG"}

@@ -75,7 +75,10 @@ def variants() -> dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]]:
     return {
         "functional": (net(PlainBlock, inplace=False), lambda x: x),
         "checkpointed": (net(CheckpointedBlock), lambda x: x),
-        "channels last": (net().to(memory_format=torch.channels_last), lambda x: x.to(memory_format=torch.channels_last)),
+        "channels last": (
+            net().to(memory_format=torch.channels_last),
+            lambda x: x.to(memory_format=torch.channels_last),
+        ),
         "transposed view": (net(), lambda x: x.transpose(2, 3).contiguous().transpose(2, 3)),
         "slice": (net(), lambda x: torch.cat([x, x], 3)[..., : x.shape[3]]),
         "wrapped": (nn.Sequential(net()), lambda x: x),

@@ -77,7 +77,9 @@ def test_the_same_seed_gives_the_same_answer_and_another_seed_another_draw(name:
     same(first.values, again.values, 1e-9)
     assert first.receipt.seed == again.receipt.seed == 3
     other = run(name, BY_NAME[case], seed=4)
-    moved = max(float((a - b).abs().max()) for a, b in zip(*map(pytree.tree_leaves, (first.values, other.values)), strict=True))
+    moved = max(
+        float((a - b).abs().max()) for a, b in zip(*map(pytree.tree_leaves, (first.values, other.values)), strict=True)
+    )
     if not sampled(name, first):
         assert moved < 1e-9
     elif not (name == "ExpectedGradients" and case == "ids"):  # one baseline, strata of time: other draws all the same
@@ -159,7 +161,9 @@ def test_any_batch_in_any_memory(rows: int, kilobytes: int, seed: int) -> None:
     case = BY_NAME["mlp"]
     given = torch.rand(rows, 5, dtype=torch.float64)
     for name in ("SmoothGrad", "IntegratedGradients", "KernelSHAP"):
-        same(run(name, case, given, memory=kilobytes * 1000, seed=seed).values, run(name, case, given, seed=seed).values)
+        same(
+            run(name, case, given, memory=kilobytes * 1000, seed=seed).values, run(name, case, given, seed=seed).values
+        )
 
 
 def test_a_bound_model_answers_the_same_again_after_many_other_questions() -> None:

@@ -256,5 +256,7 @@ def test_row_27_standard_errors_cover() -> None:
     exact = pl.KernelSHAP(budget=1024)(model, x).values
     assert covered(shap, exact) >= 0.9
     assert covered(noise, x @ (q + q.T)) >= 0.9
-    lines = torch.cat([pl.IntegratedGradients(baseline=row, steps=2)(plain, x, target=quadratic).values for row in data])
+    lines = torch.cat(
+        [pl.IntegratedGradients(baseline=row, steps=2)(plain, x, target=quadratic).values for row in data]
+    )
     assert covered(expected, lines.mean(0, keepdim=True)) >= 0.9

@@ -155,7 +155,10 @@ def test_parts_share_their_value_or_each_bear_it() -> None:
         pl.Ablation(features=groups)(NET.module(), TORCH).values,
         strict=True,
     ):
-        v = {s: value(x, c, tuple(sorted(s)), np.where(np.arange(5) == 3, x, 0)) for s in ((), (0, 1), (2, 4), (0, 1, 2, 4))}
+        v = {
+            s: value(x, c, tuple(sorted(s)), np.where(np.arange(5) == 3, x, 0))
+            for s in ((), (0, 1), (2, 4), (0, 1, 2, 4))
+        }
         one = ((v[0, 1] - v[()]) + (v[0, 1, 2, 4] - v[2, 4])) / 2
         two = ((v[2, 4] - v[()]) + (v[0, 1, 2, 4] - v[0, 1])) / 2
         close(shap, [one / 2, one / 2, two / 2, 0, two / 2], 1e-9)

@@ -35,7 +35,9 @@ def test_cam_is_the_class_weight_times_the_map() -> None:
     net = pooled()
     maps = net[:4](PICTURES)
     c = net(PICTURES).argmax(1)
-    expected = torch.stack([(net[6].weight[k][:, None, None] * m).sum(0, keepdim=True) for k, m in zip(c, maps, strict=True)])
+    expected = torch.stack(
+        [(net[6].weight[k][:, None, None] * m).sum(0, keepdim=True) for k, m in zip(c, maps, strict=True)]
+    )
     result = pl.CAM()(net, PICTURES)
     close(result.values, expected.detach() / 16)
     close(result.values.sum((1, 2, 3)), (result.score - net[6].bias[c]).detach())

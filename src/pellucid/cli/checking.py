@@ -90,7 +90,7 @@ def show(answers: list[Answer], fail_under: str | None) -> None:
     """Evidence for people."""
     for each in answers:
         row = f", row {each.row}" if max(answer.row for answer in answers) else ""
-        say(f"{each.method}{row}: {each.evidence.verdict}. {each.evidence.words}")
+        say(f"{each.method}{row}: {each.evidence.verdict}")
         checks = [
             (one.name, MARKS[one.passed], value(one.value), value(one.p), one.reason) for one in each.evidence.checks
         ]

@@ -43,7 +43,7 @@ def explained(wanted: Wanted, given: str, report: Report, *, seed: int, memory: 
 
 def explanations(model: Any, inputs: Any, report: Report, source: str) -> list[Any]:
     """One explanation, or one a row."""
-    from pellucid import explain
+    from pellucid.explanation import explain
 
     rows = range(model.read(inputs).batch) if report.row == "all" else range(1)
     options: dict[str, Any] = {"methods": chosen(report), "command": command()}
@@ -162,7 +162,8 @@ def demo_report(name: str, *, out: Path | None, example: int, seed: int, memory:
     page = Path(f"pellucid-{Path(name).name}.html") if out is None else out
     writable(page)
     with working(seed, memory):
-        from pellucid import explain, load
+        from pellucid.explanation import explain
+        from pellucid.loading import load
 
         model = load(f"demo:{name}")
         from pellucid.demo import parts

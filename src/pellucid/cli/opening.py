@@ -55,7 +55,7 @@ def look_here(name: str) -> None:
 
 def network(wanted: Wanted, inputs: Modality | None, classes: list[str] | None, given: str | None) -> Any:
     """A loaded model; one that does not say what it reads is given what the input looks like."""
-    from pellucid import load
+    from pellucid.loading import load
 
     model = load(wanted.model, wanted.weights, inputs, classes, wanted.trust)
     if model.modality.kind == "tensor":
@@ -67,7 +67,7 @@ def black_box(wanted: Wanted, inputs: Modality | None, classes: list[str] | None
     """A predict function as a black box."""
     from pellucid.core.blackbox import BlackBox
     from pellucid.core.modality import Text
-    from pellucid.load.factory import attribute
+    from pellucid.loading.factory import attribute
 
     if wanted.weights is not None:
         do = "Load them inside the function's module."

@@ -14,9 +14,9 @@ from torch import Tensor
 from pellucid.core.leaves import Leaves, leaves_of
 from pellucid.core.modality import Modality
 from pellucid.core.model import like_probabilities
+from pellucid.core.outputs import Outputs
 from pellucid.core.prediction import TASKS, Prediction, predicted
 from pellucid.core.run import Pace
-from pellucid.core.target import Outputs
 from pellucid.errors import DtypeError, NonFiniteError, OptionError, OutputError, ShapeError
 
 

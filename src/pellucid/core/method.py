@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from pellucid.core.blackbox import BlackBox
 from pellucid.core.law import COMPLETE, Law
 from pellucid.core.model import Model
+from pellucid.core.outputs import Outputs
 from pellucid.core.probe import Bound, Probe, Studied
 from pellucid.core.result import Attribution, MethodNote
 from pellucid.core.run import Run, current_settings, undisturbed
 from pellucid.core.site import EmbeddingSite
-from pellucid.core.target import Outputs, as_target
+from pellucid.core.target import as_target
 from pellucid.errors import DtypeError, NonFiniteError, OptionError
 
 
@@ -145,10 +146,23 @@ def question(model: Any, inputs: Any, target: Any = None, at: str | None = None,
     studied = as_studied(model)
     wanted = as_target(target)
     leaves = studied.read(inputs)
-    ask = Probe(studied, leaves, Bound(wanted, leaves.batch, about=Outputs(rank=max(leaves.values.ndim - 2, 0))), Run(current_settings(), studied.device))
+    ask = Probe(
+        studied,
+        leaves,
+        Bound(wanted, leaves.batch, about=Outputs(rank=rank_of(studied, leaves.values))),
+        Run(current_settings(), studied.device),
+    )
     if leaves.integer and isinstance(studied, Model) and not discrete:
         ask = ask.embedded()
     return ask if at is None else ask.at(at)
+
+
+def rank_of(studied: Studied, values: Tensor) -> int:
+    """How many spatial axes the inputs have; (batch, a, b) is a series only for a model with convolutions along it."""
+    if values.ndim != 3:
+        return max(values.ndim - 2, 0)
+    parts = studied.module.modules() if isinstance(studied, Model) else ()
+    return int(any(isinstance(part, nn.Conv1d) for part in parts))
 
 
 def as_studied(model: Any) -> Studied:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from pellucid.core.leaves import HALVES, Leaves, leaves_of
 from pellucid.core.levers import Fast, faster_twin
 from pellucid.core.modality import Modality
+from pellucid.core.outputs import Outputs, main_output
 from pellucid.core.prediction import TASKS, Prediction, predicted
 from pellucid.core.run import Pace, out_of_memory, undisturbed
 from pellucid.core.site import EmbeddingSite, embedding_reached, first_tensor
-from pellucid.core.target import Outputs, main_output
 from pellucid.core.twin import borrowed, fingerprint, stamp, twin_of, unwritten
 from pellucid.errors import (
     DtypeError,

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.core.target import Outputs, Target, check_index, class_index, class_name, main_output
+from pellucid.core.outputs import Outputs, check_index, class_index, class_name, main_output
+from pellucid.core.target import Target
 from pellucid.errors import ShapeError, TargetError
 
 
@@ -18,8 +19,8 @@ class Neuron(Target):
     """A unit inside: the activation of ``channel`` at ``position`` of a layer; the mean over positions without one.
 
     In (rows, channels, *space) activations ``channel`` counts along the second axis; in (rows, tokens, features) along
-    the last, ``position`` along the tokens. Two axes are (channels, time) where the inputs are (batch, channels, time),
-    else (tokens, features); ``axis`` says it otherwise. Without ``channel`` the whole layer is averaged.
+    the last, ``position`` along the tokens. Two axes are (channels, time) in a model with convolutions along time, else
+    (tokens, features); ``axis`` says it otherwise. Without ``channel`` the whole layer is averaged.
 
     Example:
         >>> import torch, pellucid as pl

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.core.figure import Bars, Figure, Grid, Heat, Sheet, robust_limit
-from pellucid.core.target import Outputs, class_name
+from pellucid.core.outputs import Outputs, class_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

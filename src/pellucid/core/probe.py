@@ -19,10 +19,11 @@ from pellucid.core.blackbox import BlackBox
 from pellucid.core.leaves import Leaves
 from pellucid.core.meter import Meter
 from pellucid.core.model import Change, Model
+from pellucid.core.outputs import Outputs
 from pellucid.core.reduce import Keep, Mean, Reducer, Weighted
 from pellucid.core.run import Run, half_of
 from pellucid.core.site import EmbeddingSite, Site, Stop, meet, site_of
-from pellucid.core.target import Outputs, Target
+from pellucid.core.target import Target
 from pellucid.errors import GradientError, LayerError, NonFiniteError, OutputError
 
 Studied = Model | BlackBox

@@ -15,8 +15,9 @@ from pellucid.core.evidence import Evidence
 from pellucid.core.figure import Figure, Grid
 from pellucid.core.leaves import named
 from pellucid.core.modality import Modality
+from pellucid.core.outputs import Outputs
 from pellucid.core.run import Receipt
-from pellucid.core.target import Outputs, Target
+from pellucid.core.target import Target
 from pellucid.errors import InputError
 
 Array = NDArray[Any]

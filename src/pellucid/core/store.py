@@ -14,9 +14,10 @@ from torch import Tensor
 from pellucid.core.evidence import Check, Control, Evidence
 from pellucid.core.leaves import named
 from pellucid.core.modality import Images, Modality, Series, Table, Text
+from pellucid.core.outputs import Outputs
 from pellucid.core.result import Attribution, MethodNote
 from pellucid.core.run import Receipt
-from pellucid.core.target import Outputs, Target
+from pellucid.core.target import Target
 from pellucid.errors import LoadError
 
 SCHEMA = 1
@@ -139,7 +140,7 @@ def rebuilt(header: dict[str, Any], arrays: dict[str, Tensor]) -> Attribution:
         method=MethodNote(**method),
         receipt=Receipt(**header["receipt"]),
         modality=modality_of(header["modality"]),
-        about=Outputs(tuple(about["classes"]) if about["classes"] else None, about["kind"]),
+        about=Outputs(tuple(about["classes"]) if about["classes"] else None, about["kind"], about["rank"]),
         evidence=tuple(evidence_of(each) for each in header["evidence"]),
         notes=tuple(header["notes"]),
         at=header["at"],

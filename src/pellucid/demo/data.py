@@ -125,7 +125,7 @@ def cancer_split() -> Split:
 
 
 def diabetes_split() -> Split:
-    """Rows of 10 measurements in their own units; sex as 0 or 1."""
+    """Rows of 10 measurements in their own units; sex as 0 or 1 (the data set does not say which is which)."""
     from sklearn.datasets import load_diabetes
 
     data = load_diabetes(scaled=False)
@@ -208,7 +208,7 @@ def diabetes() -> dict[str, Any]:
         "task": "regression",
         "classes": None,
         "columns": (*names, "cholesterol / HDL", "log triglycerides", "blood sugar"),
-        "categories": {"sex": ("1", "2")},
+        "categories": {"sex": ("first", "second")},
         "units": {"age": "years", "body mass index": "kg/m²", "blood pressure": "mmHg", "blood sugar": "mg/dL"},
         "mean": mean,
         "std": std,

@@ -84,7 +84,16 @@ class Reviewer:
 
     def sentence(self, label: int) -> str:
         """One review, capitalized and punctuated, of label 0 (negative) or 1 (positive)."""
-        claims = (*[self.frame] * 5, self.clause, self.event, self.event, self.feeling, self.mood, self.noun, self.nothing)
+        claims = (
+            *[self.frame] * 5,
+            self.clause,
+            self.event,
+            self.event,
+            self.feeling,
+            self.mood,
+            self.noun,
+            self.nothing,
+        )
         forms = (*claims, self.lack, self.opinion, self.person, self.verdict, self.verdict, self.headline, self.manner)
         joined = (*[self.contrast] * 6, self.pair, self.pair, self.pair, self.expectation, self.despite, self.exclaim)
         text = self.pick((*forms, *joined))(self.pick(self.words["domains"]), label)
@@ -169,7 +178,16 @@ class Reviewer:
 
     def claim(self, domain: Domain, label: int) -> str:
         """Any main clause of the label."""
-        claims = (*[self.clause] * 3, *[self.frame] * 3, self.event, self.event, self.feeling, self.mood, self.person, self.opinion)
+        claims = (
+            *[self.clause] * 3,
+            *[self.frame] * 3,
+            self.event,
+            self.event,
+            self.feeling,
+            self.mood,
+            self.person,
+            self.opinion,
+        )
         return self.pick((*claims, self.noun, self.nothing, self.lack))(domain, label)
 
     def contrast(self, domain: Domain, label: int) -> str:
@@ -201,7 +219,7 @@ class Reviewer:
         """I loved it, or I did not enjoy it, or you will hate it."""
         who, thing = self.word("who"), self.thing(domain)[0]
         if self.chance(0.3):
-            no = self.pick("did not|didn't|could not|would not|will not|won't|wouldn't|couldn't".split("|"))
+            no = self.pick(["did not", "didn't", "could not", "would not", "will not", "won't", "wouldn't", "couldn't"])
             return f"{who} {no} {self.word('verbs', 1 - label)} {thing}"
         verb = self.word("verbs", label)
         if self.chance(0.3):
@@ -245,9 +263,14 @@ class Reviewer:
     def exclaim(self, domain: Domain, label: int) -> str:
         """What a lovely film."""
         start = self.pick(("what {}", "such {}", "{}", "truly {}", "this is {}", "it was {}", "we had {}"))
-        kind = self.pick((self.strong(domain, label), f"{self.adjective(domain, label)} and {self.adjective(domain, label)}"))
+        kind = self.pick(
+            (self.strong(domain, label), f"{self.adjective(domain, label)} and {self.adjective(domain, label)}")
+        )
         if self.chance(0.2):
-            start, kind = self.pick(("this is not {}", "it isn't {}", "it was never {}")), self.adjective(domain, 1 - label)
+            start, kind = (
+                self.pick(("this is not {}", "it isn't {}", "it was never {}")),
+                self.adjective(domain, 1 - label),
+            )
         return f"{start.format(_article(kind))} {self.pick(domain.main)}"
 
     def noun(self, domain: Domain, label: int) -> str:
@@ -273,7 +296,11 @@ class Reviewer:
         have = self.word(("flaws", "merits")[label])
         miss = self.word(("merits", "flaws")[label])
         main, thing = self.pick(domain.main), self.thing(domain)[0]
-        full = (f"{_article(main)} full of {have}", f"{thing} had a lot of {have}", f"{_article(main)} with much {have}")
+        full = (
+            f"{_article(main)} full of {have}",
+            f"{thing} had a lot of {have}",
+            f"{_article(main)} with much {have}",
+        )
         none = ("there was no {m} in {t}", "I found no {m} in {t}", "no {m} at all", "not a trace of {m} in {t}")
         none += ("{t} had no {m}", "there were no {m}", "{t} came without {m}", "it was made without {m}")
         return self.pick((*full, *none)).format(m=miss, t=thing)
@@ -281,7 +308,12 @@ class Reviewer:
     def nothing(self, domain: Domain, label: int) -> str:
         """Nothing about it was good."""
         opposite, noun = self.adjective(domain, 1 - label), self.pick((*domain.part, *domain.main))
-        forms = ("nothing about {t} was {o}", "there is nothing {o} about {t}", "not a single {o} {n}", "not one {o} {n}")
+        forms = (
+            "nothing about {t} was {o}",
+            "there is nothing {o} about {t}",
+            "not a single {o} {n}",
+            "not one {o} {n}",
+        )
         forms += ("I never saw a {o} {n} there", "nobody called {t} {o}", "I can't call {t} {o}", "nothing was {o}")
         return self.pick(forms).format(t=f"the {noun}", o=opposite, n=noun)
 

@@ -88,7 +88,8 @@ class SelfAttention(nn.Module):
     def forward(self, states: Tensor, visible: Tensor) -> Tensor:
         """Each token gathers from the tokens that are ``visible``, a bool (batch, 1, 1, tokens)."""
         query, key, value = (
-            layer(states).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+            layer(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
         )
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         gathered: Tensor = self.out(mixed.transpose(1, 2).flatten(2))

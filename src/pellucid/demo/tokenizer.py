@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pellucid.errors import LoadError, OptionError
+
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORD = re.compile(r"\[(?:PAD|UNK|CLS|SEP|MASK)\]|\w+(?:['’]\w+)*|[^\w\s]")
 
@@ -23,7 +25,8 @@ class WordPiece:
     def __init__(self, vocabulary: Sequence[str]) -> None:
         """Number the tokens as listed; the five special ones come first."""
         if tuple(vocabulary[: len(SPECIAL)]) != SPECIAL:
-            raise ValueError(f"a vocabulary starts with {SPECIAL}; got {tuple(vocabulary[: len(SPECIAL)])}")
+            got = str(tuple(vocabulary[: len(SPECIAL)]))
+            raise LoadError(expected=f"a vocabulary that starts with {SPECIAL}", got=got, do="Load one save() wrote.")
         self.tokens = tuple(vocabulary)
         self.vocab = {token: index for index, token in enumerate(self.tokens)}
         self.pad_token_id, self.unk_token_id, self.cls_token_id, self.sep_token_id, self.mask_token_id = range(5)
@@ -58,7 +61,8 @@ class WordPiece:
         ``return_tensors="pt"`` gives int64 tensors, as a batch even for one text; offsets stay lists of (start, end).
         """
         if return_tensors not in (None, "pt"):
-            raise ValueError(f'return_tensors is "pt" or None; got {return_tensors!r}')
+            do = 'Use return_tensors="pt", or leave it out.'
+            raise OptionError(expected='"pt" or None', got=repr(return_tensors), do=do)
         rows = [self._encode(one) for one in ([text] if isinstance(text, str) else text)]
         encoded: dict[str, list[Any]] = {
             "input_ids": [[token for token, _ in row] for row in rows],

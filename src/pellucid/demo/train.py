@@ -70,7 +70,9 @@ def fit(module: nn.Module, inputs: Tensor, answers: Tensor, loss: Any, **how: An
 def shifted(pictures: Tensor, random_numbers: torch.Generator) -> Tensor:
     """Pictures moved by up to one pixel."""
     down, across = torch.randint(-1, 2, (2,), generator=random_numbers).tolist()
-    return torch.nn.functional.pad(pictures, (1, 1, 1, 1), mode="replicate")[:, :, 1 + down : 9 + down, 1 + across : 9 + across]
+    return torch.nn.functional.pad(pictures, (1, 1, 1, 1), mode="replicate")[
+        :, :, 1 + down : 9 + down, 1 + across : 9 + across
+    ]
 
 
 def train_digits() -> tuple[nn.Module, float, dict[str, Any]]:
@@ -85,7 +87,9 @@ def train_digits() -> tuple[nn.Module, float, dict[str, Any]]:
 
 def train_table(name: str) -> tuple[nn.Module, float, dict[str, Any]]:
     """A table's network: accuracy for breast cancer, R² for diabetes."""
-    split, about = (data.cancer_split(), data.cancer()) if name == "breast-cancer" else (data.diabetes_split(), data.diabetes())
+    split, about = (
+        (data.cancer_split(), data.cancer()) if name == "breast-cancer" else (data.diabetes_split(), data.diabetes())
+    )
     module = data.build(name, {})
     rows, held = (standardized(each, about) for each in (split.train, split.held_out))
     answers = torch.tensor(split.train_labels)

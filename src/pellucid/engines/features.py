@@ -242,7 +242,9 @@ class Groups(Features):
     Example:
         >>> import torch, pellucid as pl
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 1))
-        >>> pl.Ablation(features=pl.Groups({"left": [0, 1], "right": [2, 3]}))(net, torch.rand(1, 4)).extra["players"].shape
+        >>> pl.Ablation(features=pl.Groups({"left": [0, 1], "right": [2, 3]}))(net, torch.rand(1, 4)).extra[
+        ...     "players"
+        ... ].shape
         torch.Size([1, 2])
     """
 

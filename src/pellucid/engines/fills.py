@@ -169,7 +169,9 @@ class Marginal(Fill):
 
     Example:
         >>> import torch, pellucid as pl
-        >>> pl.Ablation(fill=pl.Marginal(torch.tensor([[0.0], [1.0]])))(torch.nn.Flatten(), torch.tensor([[2.0]])).values
+        >>> pl.Ablation(fill=pl.Marginal(torch.tensor([[0.0], [1.0]])))(
+        ...     torch.nn.Flatten(), torch.tensor([[2.0]])
+        ... ).values
         tensor([[1.5000]])
     """
 

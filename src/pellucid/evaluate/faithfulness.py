@@ -13,7 +13,7 @@ from pellucid.evaluate.asked import Asked
 from pellucid.evaluate.controls import NAMES, wrong_maps
 from pellucid.evaluate.question import Case
 from pellucid.evaluate.ranks import correlation, interval, tidy
-from pellucid.evaluate.thresholds import ALPHA, CONTROLS, FEWEST_CONTROLS
+from pellucid.evaluate.thresholds import ALPHA, CONTROLS, FEWEST_CONTROLS, STRONG
 
 FAITHFULNESS = Asked(
     name="faithfulness",
@@ -67,11 +67,14 @@ def p_value(value: float, others: Tensor) -> float:
 
 def decided(check: Check, p_holm: float, compared: int) -> Check:
     """The check with its answer, now that p is corrected for all explanations that were checked together."""
-    passed = p_holm <= ALPHA
+    value, control = check.value or 0.0, check.control.kind.partition(",")[0] if check.control else "wrong maps"
     p = f"p = {p_holm:.2g}" + (f", corrected for {compared} explanations" if compared > 1 else "")
-    control = check.control.kind.partition(",")[0] if check.control else "wrong maps"
-    words = f"better than {control}" if passed else f"no better than {control}"
-    return replace(check, p_holm=p_holm, passed=passed, reason=f"it tells which parts matter {words} ({p})")
+    passed: bool | None = p_holm <= ALPHA
+    reason = f"it tells which parts matter {'' if passed else 'no '}better than {control} ({p})"
+    if not passed and value >= STRONG:
+        passed = None
+        reason = f"it agrees with what hiding does ({value:.2f}), but {control} may do so, too: too few parts ({p})"
+    return replace(check, p_holm=p_holm, passed=passed, reason=reason)
 
 
 def described(case: Case) -> dict[str, Any]:

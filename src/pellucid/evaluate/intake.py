@@ -11,10 +11,11 @@ from torch import Tensor
 
 from pellucid.core.leaves import Leaves
 from pellucid.core.method import Attributor, question
+from pellucid.core.outputs import Outputs
 from pellucid.core.probe import Studied
 from pellucid.core.result import Attribution, MethodNote
 from pellucid.core.store import SavedTarget
-from pellucid.core.target import Class, Outputs, Target
+from pellucid.core.target import Class, Target
 from pellucid.errors import InputError, TargetError
 from pellucid.evaluate.values import numbers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import factorial, prod
+from math import prod
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from pellucid.core.probe import Probe
 from pellucid.engines.features import Elements, Features, Groups, Parts, Patches, usual_features
 from pellucid.engines.game import Game
 from pellucid.errors import OptionError, ShapeError
-from pellucid.evaluate.thresholds import FINER, MOST_ELEMENTS, ORDERS_ENOUGH, PARTS_A_SIDE
+from pellucid.evaluate.thresholds import FINER, MOST_ELEMENTS, PARTS_A_SIDE, WORDS_A_HALF
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,14 +135,12 @@ def kind_of(ask: Probe) -> str:
 
 
 def halves(n: int) -> Tensor:
-    """(n,) the half of the sentence a word stands in; all one where the halves allow too few orders.
+    """(n,) the half of the text a word stands in; all one where a half has few words.
 
-    >>> halves(4), len(halves(12).unique())
+    >>> halves(4), len(halves(40).unique())
     (tensor([0, 0, 0, 0]), 2)
     """
-    first = n // 2
-    apart = factorial(first) * factorial(n - first) >= ORDERS_ENOUGH
-    return (torch.arange(n) >= first).long() if apart else torch.zeros(n, dtype=torch.long)
+    return (torch.arange(n) >= n // 2).long() if n // 2 >= WORDS_A_HALF else torch.zeros(n, dtype=torch.long)
 
 
 def map_rows(values: Tensor, layout: Layout, batch: int) -> Tensor:

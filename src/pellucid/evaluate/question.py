@@ -14,10 +14,11 @@ from pellucid.core.evidence import Check
 from pellucid.core.leaves import Leaves
 from pellucid.core.method import Attributor
 from pellucid.core.model import Model
+from pellucid.core.outputs import Outputs
 from pellucid.core.probe import Bound, Probe, Studied
 from pellucid.core.result import MethodNote
 from pellucid.core.run import Options, Run
-from pellucid.core.target import Outputs, Target
+from pellucid.core.target import Target
 from pellucid.engines.game import Game
 from pellucid.evaluate.bank import Bank, bank_of, hidings
 from pellucid.evaluate.layout import Layout, features_of, layout_of

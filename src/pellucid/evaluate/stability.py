@@ -12,8 +12,9 @@ from pellucid._typing import Points
 from pellucid.core.evidence import Check
 from pellucid.core.modality import Table
 from pellucid.core.model import Model
+from pellucid.core.outputs import main_output
 from pellucid.core.probe import Probe
-from pellucid.core.target import Function, main_output
+from pellucid.core.target import Function
 from pellucid.engines.fills import background
 from pellucid.engines.points import noisy, spread
 from pellucid.evaluate.asked import Asked

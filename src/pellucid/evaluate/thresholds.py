@@ -10,6 +10,9 @@ from typing import Final
 ALPHA: Final = 0.05
 """A faithfulness check passes if p, corrected by Holm for all explanations checked together, is at most this."""
 
+STRONG: Final = 0.7
+"""An agreement of at least this that wrong maps reach too often is not held against a map: the parts are too few."""
+
 CONTROLS: Final = 999
 """Wrong maps that an explanation is compared with; no p-value can be below 1 / (this + 1)."""
 
@@ -25,14 +28,14 @@ SCRAMBLED_MASKS: Final = {"quick": 64, "full": 512}
 SHARES: Final = (1 / 8, 1 / 4, 3 / 8, 1 / 2)
 """Shares of the parts that are hidden together, each by a quarter of the masks; compared within a share only."""
 
-PARTS_A_SIDE: Final = {1: 16, 2: 7, 3: 4}
+PARTS_A_SIDE: Final = {1: 32, 2: 7, 3: 4}
 """Parts along each axis of a series, a picture, a volume; each place by itself where there are at most two more."""
 
 FINER: Final = 4
 """Cells along each axis of a part on which wrong maps are made and maps are compared."""
 
-ORDERS_ENOUGH: Final = 200
-"""Words are dealt within each half of a sentence if that leaves this many different orders, else in all of it."""
+WORDS_A_HALF: Final = 20
+"""Words are dealt within each half of a text if both have at least this many, else in all of it."""
 
 ROUNDING: Final = 32.0
 """Differences below this many rounding errors of the largest score are no differences."""

@@ -112,14 +112,7 @@ class Table(Modality):
 
     def _column(self, name: str, cells: Array) -> Array:
         if name in self.categories:
-            levels = {str(level): float(i) for i, level in enumerate(self.categories[name])}
-            texts = [level_text(cell, levels) for cell in cells]
-            if cells.dtype.kind in "fiu" and not set(texts) & set(levels):
-                levels = {str(i): float(i) for i in range(len(levels))}
-            for cell, text in zip(cells, texts, strict=True):
-                if text not in levels:
-                    raise UnknownName(expected=f"a level of {name!r}", got=repr(cell), do=nearest(text, levels))
-            return np.array([levels[text] for text in texts])
+            return np.array([self._level(name, cell) for cell in cells])
         try:
             numbers = np.asarray(cells, dtype=float)
         except (TypeError, ValueError):
@@ -130,6 +123,16 @@ class Table(Modality):
                 expected=f"finite numbers in column {name!r}", got="NaN or infinity", do="Impute them."
             )
         return numbers
+
+    def _level(self, name: str, cell: Any) -> float:
+        """The index of a level given by name, or by index where no level bears that name."""
+        levels = [str(level) for level in self.categories[name]]
+        said = level_text(cell, dict.fromkeys(levels, 0.0))
+        if said in levels:
+            return float(levels.index(said))
+        if isinstance(cell, int | float | np.number) and cell in range(len(levels)):
+            return float(cell)
+        raise UnknownName(expected=f"a level of {name!r}", got=repr(cell), do=nearest(said, levels))
 
     def encode(self, rows: Array) -> Array:
         """Rows in original units (batch, columns) as the numbers the model takes (batch, width)."""

@@ -37,6 +37,12 @@ class Explanation:
 
     ``results`` are the methods' attributions with their evidence, the one to look at first is ``best``; ``verdict`` and
     ``sentences`` say in plain words what to make of them.
+
+    Example:
+        >>> import pellucid as pl
+        >>> report = pl.explain(pl.load("demo:sentences"), "A wonderful film.", methods=["Ablation"])
+        >>> len(report.sentences), report.best.method.name
+        (3, 'Ablation')
     """
 
     prediction: Prediction
@@ -212,8 +218,7 @@ def faithfulness(result: Attribution) -> float:
 def provenance(studied: Any, result: Attribution) -> tuple[tuple[str, str], ...]:
     """What was run on what, for the end of the report."""
     import platform
-
-    import pellucid
+    from importlib.metadata import version
 
     module = getattr(studied, "module", None)
     name = type(module).__name__ if isinstance(module, nn.Module) else studied.fingerprint()
@@ -226,6 +231,6 @@ def provenance(studied: Any, result: Attribution) -> tuple[tuple[str, str], ...]
         ("explained number", f"{result.target_words()} = {float(result.score[0]):.4g}"),
         ("computed with", result.receipt.path),
         ("seed", str(settings.seed)),
-        ("versions", f"pellucid {pellucid.__version__}, torch {torch.__version__}, Python {platform.python_version()}"),
+        ("versions", f"pellucid {version('pellucid')}, torch {torch.__version__}, Python {platform.python_version()}"),
     ]
     return tuple(rows)

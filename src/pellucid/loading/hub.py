@@ -12,8 +12,8 @@ from typing import Any
 from pellucid.core.modality import Images, Modality, Text
 from pellucid.core.model import Model
 from pellucid.errors import LoadError
-from pellucid.load.request import Request
-from pellucid.load.weights import TRUST, first_line, some
+from pellucid.loading.request import Request
+from pellucid.loading.weights import TRUST, first_line, some
 
 ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 HEAD = re.compile(r"(For[A-Z]\w*|LMHeadModel)$")

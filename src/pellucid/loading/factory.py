@@ -16,9 +16,9 @@ from torch import nn
 
 from pellucid.core.model import Model
 from pellucid.errors import LoadError, PellucidError, nearest
-from pellucid.load import keras
-from pellucid.load.request import Request
-from pellucid.load.weights import first_line
+from pellucid.loading import keras
+from pellucid.loading.request import Request
+from pellucid.loading.weights import first_line
 
 PREFIXES = ("demo:", "torchvision:", "timm:", "hf:")
 SHAPE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")

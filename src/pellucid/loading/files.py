@@ -12,9 +12,9 @@ from torch import nn
 
 from pellucid.core.model import Model
 from pellucid.errors import LoadError
-from pellucid.load import keras
-from pellucid.load.request import Request
-from pellucid.load.weights import PICKLED, TRUST, archive, existing, first_line, read_pickle
+from pellucid.loading import keras
+from pellucid.loading.request import Request
+from pellucid.loading.weights import PICKLED, TRUST, archive, existing, first_line, read_pickle
 
 KERAS = (".keras", ".h5", ".hdf5")
 SUFFIXES = (".safetensors", ".pt2", ".onnx", ".joblib", ".pkl", ".pickle", *PICKLED, *KERAS)

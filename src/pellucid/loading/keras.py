@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from pellucid.core.modality import Images
 from pellucid.core.model import Model
 from pellucid.errors import LoadError
-from pellucid.load.request import Request
-from pellucid.load.weights import TRUST, first_line
+from pellucid.loading.request import Request
+from pellucid.loading.weights import TRUST, first_line
 
 
 class Tap(nn.Module):

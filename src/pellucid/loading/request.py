@@ -12,7 +12,7 @@ from torch import nn
 from pellucid.core.modality import Modality
 from pellucid.core.model import Model
 from pellucid.errors import OptionError, nearest
-from pellucid.load.weights import fill, read
+from pellucid.loading.weights import fill, read
 
 ABOUT = ("task", "output", "copy")
 

@@ -8,7 +8,7 @@ from pellucid.core.modality import Images, Modality, Table, Text
 from pellucid.core.model import Model
 from pellucid.demo import NAMES, DemoParts, parts
 from pellucid.errors import LoadError, nearest
-from pellucid.load.request import Request
+from pellucid.loading.request import Request
 
 
 def build(request: Request) -> Model:

@@ -12,8 +12,8 @@ from pellucid.core.modality import Modality
 from pellucid.core.model import Model
 from pellucid.demo import NAMES
 from pellucid.errors import LoadError, OptionError, nearest
-from pellucid.load import demos, factory, files, hub, keras, zoo
-from pellucid.load.request import Request
+from pellucid.loading import demos, factory, files, hub, keras, zoo
+from pellucid.loading.request import Request
 
 SOURCES: dict[str, Callable[[Request], Model]] = {
     "demo": demos.build,

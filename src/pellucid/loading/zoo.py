@@ -9,8 +9,8 @@ from typing import Any
 from pellucid.core.modality import Images
 from pellucid.core.model import Model
 from pellucid.errors import LoadError, nearest
-from pellucid.load.request import Request
-from pellucid.load.weights import PICKLED, SAFE, first_line
+from pellucid.loading.request import Request
+from pellucid.loading.weights import PICKLED, SAFE, first_line
 
 RANDOM = ("random", "none")
 
