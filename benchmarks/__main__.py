@@ -52,7 +52,8 @@ def line_of(row: Row) -> str:
     """One row of the table."""
     peers = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row.peers.items()) or "–"
     aim = "–" if row.aim is None else f"{row.aim:.2f}"
-    return f"| {row.name} | {row.floor_seconds:.3f} | **{row.ours:.2f}** ({row.low:.2f} – {row.high:.2f}) | {aim} | {peers} |"
+    ours = f"**{row.ours:.2f}** ({row.low:.2f} – {row.high:.2f})"
+    return f"| {row.name} | {row.floor_seconds:.3f} | {ours} | {aim} | {peers} |"
 
 
 def main() -> None:

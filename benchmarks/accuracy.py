@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,9 +45,9 @@ def path_table() -> list[str]:
     return lines
 
 
-def each_row(inputs: object) -> list[object]:
+def each_row(inputs: Any) -> list[Any]:
     """One example at a time."""
-    return [inputs] if isinstance(inputs, dict) else [inputs[i : i + 1] for i in range(len(inputs))]  # type: ignore
+    return [inputs] if isinstance(inputs, dict) else [inputs[i : i + 1] for i in range(len(inputs))]
 
 
 def kernel_table(rows: int = 5, seeds: int = 8) -> list[str]:

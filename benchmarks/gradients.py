@@ -43,46 +43,45 @@ def resnet_cases() -> Iterator[Case]:
     theirs, plain = resnet18(), resnet18().requires_grad_(False).to(memory_format=torch.channels_last)
     model = pl.Model(resnet18(), inputs=pl.Images())
     base = torch.zeros_like(x)
-    for at_once in (8,):
-        yield Case(
-            "Saliency, ResNet-18",
-            lambda: floor_gradients(plain, x, 1, 1),
-            lambda: pl.Saliency()(model, x, target=0),
-            {"captum": lambda: attr.Saliency(theirs).attribute(x, target=0)},
-            aim=0.95,
-            rounds=9,
-        )
-        yield Case(
-            "IG 50, ResNet-18",
-            lambda: floor_gradients(plain, x, 50, at_once),
-            lambda: pl.IntegratedGradients(steps=50)(model, x, target=0),
-            {
-                "captum": lambda: attr.IntegratedGradients(theirs).attribute(x, base, target=0, n_steps=50),
-                "captum (16 at once)": lambda: attr.IntegratedGradients(theirs).attribute(
-                    x, base, target=0, n_steps=50, internal_batch_size=16
-                ),
-            },
-            aim=0.95,
-        )
-        yield Case(
-            "SmoothGrad 50, ResNet-18",
-            lambda: floor_gradients(plain, x, 50, at_once),
-            lambda: pl.SmoothGrad(draws=50)(model, x, target=0),
-            {
-                "captum (8 at once)": lambda: attr.NoiseTunnel(attr.Saliency(theirs)).attribute(
-                    x, nt_samples=50, nt_samples_batch_size=8, target=0
-                )
-            },
-            aim=0.95,
-        )
-        data = torch.randn(8, 3, 224, 224)
-        yield Case(
-            "ExpectedGradients 50, ResNet-18",
-            lambda: floor_gradients(plain, x, 50, at_once),
-            lambda: pl.ExpectedGradients(draws=50, baseline=pl.Marginal(data))(model, x, target=0),
-            {"captum": lambda: attr.GradientShap(theirs).attribute(x, data, n_samples=50, target=0)},
-            aim=0.95,
-        )
+    at_once, data = 8, torch.randn(8, 3, 224, 224)
+    yield Case(
+        "Saliency, ResNet-18",
+        lambda: floor_gradients(plain, x, 1, 1),
+        lambda: pl.Saliency()(model, x, target=0),
+        {"captum": lambda: attr.Saliency(theirs).attribute(x, target=0)},
+        aim=0.95,
+        rounds=9,
+    )
+    yield Case(
+        "IG 50, ResNet-18",
+        lambda: floor_gradients(plain, x, 50, at_once),
+        lambda: pl.IntegratedGradients(steps=50)(model, x, target=0),
+        {
+            "captum": lambda: attr.IntegratedGradients(theirs).attribute(x, base, target=0, n_steps=50),
+            "captum (16 at once)": lambda: attr.IntegratedGradients(theirs).attribute(
+                x, base, target=0, n_steps=50, internal_batch_size=16
+            ),
+        },
+        aim=0.95,
+    )
+    yield Case(
+        "SmoothGrad 50, ResNet-18",
+        lambda: floor_gradients(plain, x, 50, at_once),
+        lambda: pl.SmoothGrad(draws=50)(model, x, target=0),
+        {
+            "captum (8 at once)": lambda: attr.NoiseTunnel(attr.Saliency(theirs)).attribute(
+                x, nt_samples=50, nt_samples_batch_size=8, target=0
+            )
+        },
+        aim=0.95,
+    )
+    yield Case(
+        "ExpectedGradients 50, ResNet-18",
+        lambda: floor_gradients(plain, x, 50, at_once),
+        lambda: pl.ExpectedGradients(draws=50, baseline=pl.Marginal(data))(model, x, target=0),
+        {"captum": lambda: attr.GradientShap(theirs).attribute(x, data, n_samples=50, target=0)},
+        aim=0.95,
+    )
     yield Case(
         "Grad-CAM, ResNet-18",
         lambda: floor_forward(plain, x, 1, 1),

@@ -24,7 +24,7 @@ class Meter:
         """What was measured on ``rows`` rows, as the pace of all later calls.
 
         A gradient needs all that forward made and, as backward frees while it goes, a little more; plain predictions
-        need a few of the largest. The first guess keeps the largest tensor below ``comfortable`` bytes, half of that for
+        need a few of the largest. The first guess keeps the largest tensor below ``comfortable`` bytes, half that for
         predictions: on a CPU, blocks over 30 MB cost page faults.
         """
         largest = max(self.largest // rows, 1)

@@ -380,7 +380,7 @@ class Probe:
     def _refuse_unless_constant(self, points: Tensor, rows: Tensor, score: Tensor) -> None:
         flipped = points.flatten(1).flip(1).reshape(points.shape)
         with torch.no_grad():
-            for other in (-points, points * 0, flipped * 3 + 1):
+            for other in (-points, points * 0, flipped * 3 + 1, points * 10, points * -10):
                 answer = score
                 with suppress(NonFiniteError):
                     answer = self._score(self._outputs(other, rows), rows)

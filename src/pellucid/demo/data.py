@@ -21,8 +21,8 @@ SENTENCE_CLASSES = ("negative", "positive")
 class DemoParts:
     """A trained module with all that is needed to ask it: names, units, normalization, background, held-out examples.
 
-    ``examples`` and ``background`` are in original units: pictures (n, 8, 8) uint8, rows (n, columns) float32, or a list
-    of sentences; ``labels`` are the true answers to the examples, ``score`` the held-out accuracy (R² for diabetes).
+    ``examples`` and ``background`` are in original units: pictures (n, 8, 8) uint8, rows (n, columns) float32, or
+    sentences; ``labels`` are the true answers to the examples, ``score`` the held-out accuracy (R² for diabetes).
     """
 
     name: str

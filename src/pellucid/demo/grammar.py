@@ -79,7 +79,7 @@ class Reviewer:
 
     def __init__(self, seed: int) -> None:
         """Start the stream at ``seed``."""
-        self.random = Random(seed)
+        self.random = Random(seed)  # noqa: S311 - no cryptography here
         self.words = lexicon()
 
     def sentence(self, label: int) -> str:
@@ -149,7 +149,15 @@ class Reviewer:
     def denial(self, domain: Domain, label: int) -> str:
         """Not good, never boring, far from perfect."""
         opposite, second = self.adjective(domain, 1 - label), self.adjective(domain, 1 - label)
-        simple = ("not {}", "not {}", "not very {}", "not at all {}", "never {}", "hardly {}", "far from {}")
+        simple: tuple[str, ...] = (
+            "not {}",
+            "not {}",
+            "not very {}",
+            "not at all {}",
+            "never {}",
+            "hardly {}",
+            "far from {}",
+        )
         longer = ("anything but {}", "not {} at all", "not {} for a second", "never {} for a minute", "not even {}")
         pairs = ("not {} and not {}", "neither {} nor {}", "not {} or {}", "not {} and not {} either")
         if label:
@@ -301,14 +309,19 @@ class Reviewer:
             f"{thing} had a lot of {have}",
             f"{_article(main)} with much {have}",
         )
-        none = ("there was no {m} in {t}", "I found no {m} in {t}", "no {m} at all", "not a trace of {m} in {t}")
+        none: tuple[str, ...] = (
+            "there was no {m} in {t}",
+            "I found no {m} in {t}",
+            "no {m} at all",
+            "not a trace of {m} in {t}",
+        )
         none += ("{t} had no {m}", "there were no {m}", "{t} came without {m}", "it was made without {m}")
         return self.pick((*full, *none)).format(m=miss, t=thing)
 
     def nothing(self, domain: Domain, label: int) -> str:
         """Nothing about it was good."""
         opposite, noun = self.adjective(domain, 1 - label), self.pick((*domain.part, *domain.main))
-        forms = (
+        forms: tuple[str, ...] = (
             "nothing about {t} was {o}",
             "there is nothing {o} about {t}",
             "not a single {o} {n}",

@@ -1,4 +1,4 @@
-"""Training of the demo's networks: fixed seeds, data that ships with scikit-learn, sentences written for the project."""
+"""Training of the demo: fixed seeds, data that ships with scikit-learn, sentences written for the project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.demo import data, grammar, tokenizer
-from pellucid.demo.data import HERE, SENTENCE_CLASSES, Split
+from pellucid.demo.data import HERE, Split
 
 SEED = 0
 WRITTEN = 50_000
@@ -131,7 +131,7 @@ def train_sentences(folder: Path) -> tuple[nn.Module, float, dict[str, Any]]:
 
 def epochs(module: Any, pairs: list[tuple[int, str]], words: Any, *, batch: int, rate: float) -> None:
     """One pass over shuffled sentences, one token in ten masked."""
-    random.Random(SEED).shuffle(pairs)
+    random.Random(SEED).shuffle(pairs)  # noqa: S311 - no cryptography here
     steps = math.ceil(len(pairs) / batch)
     optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
@@ -161,6 +161,3 @@ def sentence_accuracy(module: nn.Module, words: Any, split: Split) -> float:
 def accuracy(answers: Tensor, labels: Any) -> float:
     """The share of rows whose largest answer is the true class."""
     return float((answers.argmax(1) == torch.as_tensor(np.asarray(labels))).float().mean())
-
-
-__all__ = ["SENTENCE_CLASSES", "train"]
