@@ -43,8 +43,8 @@ def reason_sentence(result: Attribution) -> str:
     named = [f"“{label}”" + (f" = {detail}" if detail else "") for label, detail in zip(labels, details, strict=True)]
     order = np.argsort(-np.abs(numbers), kind="stable")
     most = 0.05 * float(np.abs(numbers).max()) if len(numbers) else 0.0
-    towards = [f"{named[i]} ({numbers[i]:+.2g})" for i in order if numbers[i] > most][:3]
-    away = [f"{named[i]} ({numbers[i]:+.2g})" for i in order if numbers[i] < -most][:2]
+    towards = [f"{named[i]} ({signed(numbers[i])})" for i in order if numbers[i] > most][:3]
+    away = [f"{named[i]} ({signed(numbers[i])})" for i in order if numbers[i] < -most][:2]
     parts = []
     if towards:
         verb = "pushes" if len(towards) == 1 else "push"
@@ -103,6 +103,15 @@ def belief_sentence(best: Attribution, results: Sequence[Attribution]) -> str:
         "not testable": f"It could not be tested: {judged.words.rstrip('.')}.",
     }
     return said[judged.verdict] + others
+
+
+def signed(number: float) -> str:
+    """A number with its sign, the minus as it is printed.
+
+    >>> signed(-0.364)
+    '−0.36'
+    """
+    return f"{number:+.2g}".replace("-", "−")
 
 
 def listed(items: Sequence[str]) -> str:
