@@ -10,5 +10,6 @@ from pellucid.demo.train import train
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for name in sys.argv[1:] or NAMES:
-        measure = "R²" if name == "diabetes" else "accuracy"
-        print(f"{name}: held-out {measure} {train(name):.4f}")
+        header = train(name)
+        others = "".join(f", {kind} {score:.4f}" for kind, score in header["scores"].items())
+        print(f"{name}: held-out {header['measure']} {header['score']:.4f}{others}")

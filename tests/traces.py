@@ -13,6 +13,11 @@ from torch.utils import _pytree as pytree
 HOOKS = [name for name, table in vars(nn.Module()).items() if "hook" in name and isinstance(table, dict)]
 
 
+def content(tensor: Tensor) -> bytes:
+    """The values, bit for bit; NaN equals NaN."""
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
 def tensor_marks(tensor: Tensor | None) -> tuple[Any, ...]:
     """Identity, memory, version, layout, gradient and a copy of the values."""
     if tensor is None:
@@ -25,8 +30,8 @@ def tensor_marks(tensor: Tensor | None) -> tuple[Any, ...]:
         tensor.stride(),
         tensor.dtype,
         tensor.requires_grad,
-        None if grad is None else (id(grad), grad._version, tuple(grad.flatten().tolist())),
-        tuple(tensor.detach().flatten().tolist()),
+        None if grad is None else (id(grad), grad._version, content(grad)),
+        content(tensor),
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import pellucid as pl
 from pellucid import errors
 from tests.nets import BY_NAME, TwoInputs
-from tests.small import NAMES, at_of, fits, has, small
+from tests.small import NAMES, at_of, fits, small
 from tests.traces import differences, marks
 
 CNN = BY_NAME["cnn"]
@@ -127,6 +127,9 @@ NOT_DIFFERENTIABLE: dict[str, Callable[[Tensor], Any]] = {
     "detached": lambda y: y.detach(),
     "NumPy": lambda y: torch.from_numpy(y.detach().numpy() * 2),
     "integers": lambda y: (y * 1000).long(),
+    "written into zeros": lambda y: torch.zeros(len(y), 3, dtype=y.dtype).index_copy_(
+        1, torch.tensor([1]), y.detach()[:, :1]
+    ),
 }
 
 
@@ -139,16 +142,9 @@ def test_an_answer_without_gradient(how: str, name: str) -> None:
     before = marks(net, X)
     if catalogue_family(name) in ("perturbation", "shapley"):
         assert torch.isfinite(small(name)(net, X).values).all()
-    elif has(name, "layer") or name == "Conductance":
-        try:
-            values = small(name)(net, X, at=at).values
-        except errors.PellucidError:
-            pass
-        else:
-            assert float(values.abs().max()) == 0  # TODO: an error would be better
     else:
         with pytest.raises(errors.GradientError) as caught:
-            small(name)(net, X)
+            small(name)(net, X, at=at)
         assert caught.value.do
     assert not differences(before, marks(net, X))
 
@@ -186,7 +182,7 @@ def test_half_precision_works(name: str, dtype: torch.dtype) -> None:
     values = small(name)(half().to(dtype), x, at=at_of(name, case), target=0).values
     assert values.dtype == torch.float32
     scale = float(expected.abs().max())
-    loose = 1.0 if name == "VarGrad" else 0.25 if dtype == torch.bfloat16 else 0.05
+    loose = 1.0 if name == "VarGrad" else 0.3
     assert float((values - expected).abs().max()) <= loose * scale
     small(name)(half().to(dtype), x.to(dtype), at=at_of(name, case), target=0)
 

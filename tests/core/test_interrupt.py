@@ -67,5 +67,5 @@ def test_an_interrupted_explanation_leaves_nothing_behind() -> None:
                 told.append(word)
     finally:
         child.kill()
-        child.wait()
+        child.communicate()
     assert told == ["clean"] * 8 + ["done"]

@@ -157,7 +157,7 @@ def test_rows_are_taken_and_put() -> None:
     assert torch.equal(other.tensors[1], leaves.tensors[1])
 
 
-@pytest.mark.parametrize("wrap", [dict, OrderedDict, lambda d: type("Encoding", (dict,), {})(d)])
+@pytest.mark.parametrize("wrap", [dict, OrderedDict, type("Encoding", (dict,), {})])
 def test_any_mapping_of_ids_is_explained_at_the_embedding(wrap: Any) -> None:
     """Also the kind of mapping a tokenizer gives; keyword calls of the embedding, dataclass answers."""
     case = BY_NAME["ids"]

@@ -1,4 +1,4 @@
-"""Levers: the faster twin gives the same values to 1e-5, is told in the receipt, and never reaches the user's module."""
+"""Levers: the faster twin gives the same values to 1e-5, is told in the receipt, never reaches the user's module."""
 
 from __future__ import annotations
 

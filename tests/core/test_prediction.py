@@ -116,3 +116,24 @@ def test_the_answer_itself_is_kept() -> None:
 
     found = pl.Model(Two())(torch.tensor(LOGITS))
     torch.testing.assert_close(found.raw["hidden"], 2 * torch.tensor(LOGITS))
+
+
+@pytest.mark.parametrize("squash", [nn.Sigmoid(), None], ids=["probability", "logit"])
+@pytest.mark.parametrize("flat", [True, False])
+def test_one_number_for_two_classes_means_the_same_alone_and_in_a_batch(squash: nn.Module | None, flat: bool) -> None:
+    """Whether it is a probability is seen from how it was made, not from its size."""
+
+    class Judge(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x * 1
+            y = y if squash is None else squash(y)
+            return y[:, 0] if flat else y
+
+    x = torch.tensor([[0.3], [0.6], [0.9], [0.1], [0.5], [0.7]])
+    model = pl.Model(Judge(), classes=("no", "yes"))
+    together = model(x)
+    torch.testing.assert_close(together.probabilities[:, 1], x[:, 0].sigmoid())
+    torch.testing.assert_close(model(x[:1]).probabilities, together.probabilities[:1])
+    for rows in (x, x[:1]):
+        score = pl.Saliency()(model, rows, target=pl.Probability("yes")).score
+        torch.testing.assert_close(score, rows[:, 0].sigmoid())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import pellucid as pl
-from pellucid.core.site import Site, first_tensor, site_of, swapped
+from pellucid.core.site import Followed, Site, first_tensor, site_of, swapped
 from pellucid.errors import LayerError
 
 
@@ -137,3 +137,15 @@ def test_hooks_are_gone_after_each_question() -> None:
     with pytest.raises(LayerError):
         pl.Saliency()(model, X, at="spare")
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.module.modules())
+
+
+def test_following_a_tensor_through_a_computation() -> None:
+    x, other = torch.rand(3), torch.rand(3)
+    filled, plain = torch.zeros(3), torch.zeros(3)
+    with Followed(x) as followed:
+        reached = [x * 2, x.detach().round().long(), torch.cat([other, x])[:2], (x > 0).any(), x.sum() + other.sum()]
+        untouched = [other * 2, torch.zeros_like(x), x.new_ones(3), torch.ones(len(x)), torch.tensor(x.shape)]
+        filled[0] = x[0]
+        plain[0] = other[0]
+    assert all(followed.reached(each) for each in (*reached, filled, x))
+    assert not any(followed.reached(each) for each in (*untouched, plain, other))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -214,10 +215,8 @@ def test_files_that_were_cut_or_damaged(tmp_path_factory: pytest.TempPathFactory
     damaged = bytearray(whole)
     damaged[flip % len(damaged)] ^= 0xFF
     (folder / "damaged").write_bytes(damaged)
-    try:
+    with contextlib.suppress(LoadError):
         assert isinstance(pl.read_result(folder / "damaged"), pl.Attribution)
-    except LoadError:
-        pass
 
 
 def test_a_header_that_claims_to_be_huge(written: Path) -> None:

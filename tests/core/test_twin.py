@@ -68,7 +68,6 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "orthogonal": lambda: nn.Sequential(parametrizations.orthogonal(nn.Linear(5, 5)), nn.Linear(5, 3)),
     "batch norm": lambda: nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)),
     "lazy": lambda: nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 3)),
-    "recurrent": lambda: Recurrent(),
 }
 
 
@@ -80,6 +79,9 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.memory(x[..., None])[0][:, -1])
+
+
+NETS["recurrent"] = Recurrent
 
 
 X = torch.randn(4, 5, generator=torch.Generator().manual_seed(2))

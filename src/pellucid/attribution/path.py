@@ -322,10 +322,11 @@ class GuidedIG(Attributor):
         """Move the coordinates of least slope until only ``left`` of the distance to ``end`` remains."""
         size = slope.abs()
         x = torch.where((end - x).abs() > (end - low).abs(), low, x)
+        whole = float((end - x).abs().sum())
         for _ in range(int(1 / self.fraction) + 2):
             excess = float((end - x).abs().sum()) - left
             free = (x != high).flatten()
-            if excess <= 1e-6 * (1 + left) or not bool(free.any()):
+            if excess <= 1e-6 * whole or not bool(free.any()):
                 break
             most = min(int(free.sum()), int(self.fraction * (free.numel() - 1)) + 1)
             order = torch.where(free, size.flatten(), torch.inf).argsort(stable=True)[:most]

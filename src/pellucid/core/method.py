@@ -88,7 +88,7 @@ class Attributor(Method):
     ) -> Attribution:
         """Explain ``target`` (the predicted class without one) for ``inputs``, or for the layer named by ``at``."""
         studied = as_studied(model)
-        with undisturbed(studied.device):
+        with undisturbed():
             ask = question(studied, inputs, target, at, discrete=self.discrete)
             with ask.model.session(), ask.run.progress(type(self).__name__):
                 found = self.attribute(ask)

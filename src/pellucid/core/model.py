@@ -16,8 +16,8 @@ from pellucid.core.levers import Fast, faster_twin
 from pellucid.core.modality import Modality
 from pellucid.core.outputs import Outputs, main_output
 from pellucid.core.prediction import TASKS, Prediction, predicted
-from pellucid.core.run import Pace, out_of_memory, undisturbed
-from pellucid.core.site import EmbeddingSite, embedding_reached, first_tensor
+from pellucid.core.run import Pace, out_of_memory, torch_random, undisturbed
+from pellucid.core.site import EmbeddingSite, Squashed, embedding_reached, first_tensor
 from pellucid.core.twin import borrowed, fingerprint, stamp, twin_of, unwritten
 from pellucid.errors import (
     DtypeError,
@@ -107,7 +107,7 @@ class Model:
         self._fast: Fast | None = None
         self._fast_stamp: tuple[int, ...] | None = None
         self._layers: dict[Any, tuple[Layer, ...]] = {}
-        self._checked = self._looked = False
+        self._checked = self._looked = self._draws = self._squashed = False
         self._sessions = 0
         self._sample: Leaves | None = None
 
@@ -115,8 +115,8 @@ class Model:
 
     def __call__(self, given: Any) -> Prediction:
         """The prediction for raw or prepared inputs, in the form that fits the task."""
-        leaves = self.read(given)
-        with undisturbed(self.device), torch.no_grad(), self.session():
+        with undisturbed(), torch.no_grad(), self.session():
+            leaves = self.read(given)
             raw = self.answer(leaves, None, torch.arange(leaves.batch))
         values = self.main(raw).float()
         return predicted(raw, values, self.about(values), self.task_of(values))
@@ -125,8 +125,10 @@ class Model:
         """Prepare, check and take apart inputs; the first time, also check that rows are answered one by one."""
         leaves = leaves_of(self.modality.prepare(given), self.device, self.dtype)
         if not self._checked:
-            with undisturbed(self.device):
+            with torch_random(self.device):
+                before = torch.get_rng_state()
                 self._checked = self._check_rows(leaves)
+                self._draws = not torch.equal(before, torch.get_rng_state())
             self._sample = leaves.take(torch.tensor([0]))
         return leaves
 
@@ -162,7 +164,9 @@ class Model:
         task = self.task_of(values)
         if task == "regression" or (task == "image" and self.classes is None):
             return Outputs(self.classes, "values")
-        return Outputs(self.classes, "probabilities" if like_probabilities(values) else "logits")
+        single = values.ndim == 1 or values.shape[1] == 1
+        sure = self._squashed if single else like_probabilities(values)
+        return Outputs(self.classes, "probabilities" if sure else "logits")
 
     def choose(self, leaves: Leaves, *, exact: bool, layers: Sequence[str] = ()) -> nn.Module:
         """The module to run: the twin, or the faster one where none of ``layers`` differs inside between the two."""
@@ -175,7 +179,12 @@ class Model:
         if points is not None and points.ndim == 4 and self._fast is not None and module is self._fast.module:
             points = points.contiguous(memory_format=torch.channels_last) if self._fast.channels_last else points
         args, kwargs = leaves.arguments(points, rows, self.dtype)
-        answer = self.call(module, args, kwargs)
+        try:
+            answer = self.call(module, args, kwargs)
+        except (RuntimeError, TypeError, LookupError, ValueError, AttributeError) as error:
+            if isinstance(error, PellucidError) or out_of_memory(error):
+                raise
+            raise unfit(error, leaves) from error
         return answer if self.output is None else self.output(answer)
 
     def call(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -191,6 +200,8 @@ class Model:
         with self.lock, ExitStack() as stack:
             if not self.copied:
                 stack.enter_context(borrowed(self.module))
+            if self._draws and not self._sessions:
+                stack.enter_context(torch_random(self.device))
             self._sessions += 1
             try:
                 yield
@@ -287,17 +298,17 @@ class Model:
         values[1] = another(values[1])
         with torch.no_grad(), self.session(), unwritten(self.module) if self.copied else nullcontext():
             try:
-                raw = self.answer(first, values[:1].clone(), torch.tensor([0]))
+                with Squashed() as squashed:
+                    raw = self.answer(first, values[:1].clone(), torch.tensor([0]))
                 if not readable(raw):
                     return True
+                self._squashed = squashed.made_by(self.main(raw))
                 alone, again = self.main(raw), self.main(self.answer(first, values[:1].clone(), torch.tensor([0])))
                 both = self.main(self.answer(first, values.clone(), torch.tensor([0, 1])))
-            except (RuntimeError, MemoryError, TypeError, LookupError, ValueError, AttributeError) as error:
+            except (RuntimeError, MemoryError) as error:
                 if out_of_memory(error):
                     return False
-                if isinstance(error, OutputError):
-                    raise
-                raise unfit(error, leaves) from error
+                raise
         if again.shape != alone.shape or not same_answer(again, alone):
             do = "Look for dropout or random numbers that are on in eval mode, too."
             raise ModelError(expected="a model that gives one answer to one input", got="another each time", do=do)
@@ -339,7 +350,7 @@ def same_answer(one: Tensor, other: Tensor) -> bool:
 
 def unfit(error: Exception, leaves: Leaves) -> PellucidError:
     """What a failing first call most likely means, as a named error."""
-    shape = tuple(leaves.values.shape)
+    shape = f"(batch, {', '.join(map(str, leaves.values.shape[1:]))})"
     reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
     if "more than 1 value per channel" in reason or "more than 1 spatial element" in reason:
         do = "Replace what takes statistics over the batch, or keep running ones (track_running_stats)."
@@ -359,7 +370,7 @@ def unfit(error: Exception, leaves: Leaves) -> PellucidError:
 def like_probabilities(values: Tensor) -> bool:
     """Whether answers lie in [0, 1] and, where there are several, sum to one."""
     if values.ndim == 1 or values.shape[1] == 1:
-        return bool(((values >= 0) & (values <= 1)).all()) and len(values) > 4
+        return bool(((values >= 0) & (values <= 1)).all())
     inside, total = bool((values >= 0).all()) and bool((values <= 1).all()), values.sum(-1 if values.ndim == 3 else 1)
     return inside and bool(torch.allclose(total, torch.ones_like(total), atol=1e-4))
 

@@ -22,7 +22,7 @@ from pellucid.core.model import Change, Model
 from pellucid.core.outputs import Outputs
 from pellucid.core.reduce import Keep, Mean, Reducer, Weighted
 from pellucid.core.run import Run, half_of
-from pellucid.core.site import EmbeddingSite, Site, Stop, meet, site_of
+from pellucid.core.site import EmbeddingSite, Followed, Site, Stop, meet, site_of
 from pellucid.core.target import Target
 from pellucid.errors import GradientError, LayerError, NonFiniteError, OutputError
 
@@ -185,7 +185,7 @@ class Probe:
         def work(rows: Tensor) -> Tensor:
             with torch.no_grad():
                 value = self._outputs(None if points is None else points[rows], rows, stop_at=site)
-            return value.float() if value.dtype.itemsize < 4 else value
+            return full(value)
 
         return torch.cat(self._in_pieces(work, grad=False))
 
@@ -306,24 +306,22 @@ class Probe:
 
         def tap(site: Site) -> Any:
             def add_zero(tensor: Tensor) -> Tensor:
-                values[site], zeros[site] = tensor.detach(), torch.zeros_like(tensor).requires_grad_()
+                values[site] = tensor.detach().clone() if site.side == "input" else tensor.detach()
+                zeros[site] = torch.zeros_like(tensor).requires_grad_()
                 return tensor + zeros[site]
 
             return add_zero
 
         with torch.enable_grad():
             score = self._score(self._outputs(None, rows, taps={site: tap(site) for site in sites}), rows)
-            for site in sites:
-                if site not in values:
-                    raise uncalled(site)
-            leaves = [zeros[site] for site in sites]
-            none = [None] * len(sites)
-            slopes = torch.autograd.grad(score.sum(), leaves, allow_unused=True) if score.requires_grad else none
-        found = [
-            (values[site], torch.zeros_like(values[site]) if slope is None else slope)
-            for site, slope in zip(sites, slopes, strict=True)
-        ]
-        return found, score.detach()
+            if missing := [site for site in sites if site not in values]:
+                raise uncalled(missing[0])
+            if not score.requires_grad:
+                self._refuse_unless_constant(self.inputs[rows], rows, score)
+            total = score.sum() + sum(zeros[site].sum() * 0 for site in sites)
+            slopes = torch.autograd.grad(total, [zeros[site] for site in sites])
+        pairs = zip([values[site] for site in sites], slopes, strict=True)
+        return [(full(value), full(slope)) for value, slope in pairs], score.detach()
 
     def _outputs(
         self,
@@ -375,19 +373,24 @@ class Probe:
         if not bool(torch.isfinite(score).all()):
             do = "Check the model's weights, and whether the points (baseline, noise) make sense for it."
             raise NonFiniteError(expected="finite scores", got="NaN or infinity from the model", do=do)
-        return score.float() if score.dtype.itemsize < 4 or not score.is_floating_point() else score
+        return full(score)
 
     def _refuse_unless_constant(self, points: Tensor, rows: Tensor, score: Tensor) -> None:
-        flipped = points.flatten(1).flip(1).reshape(points.shape)
+        with torch.no_grad(), Followed(points) as followed:
+            met = followed.reached(self._score(self._outputs(points, rows), rows))
         with torch.no_grad():
-            for other in (-points, points * 0, flipped * 3 + 1, points * 10, points * -10):
-                answer = score
+            for other in (-points, points * 0, points * 10):
                 with suppress(NonFiniteError):
-                    answer = self._score(self._outputs(other, rows), rows)
-                if not torch.equal(answer, score):
-                    got = "an answer that changes with the input but carries no gradient"
-                    do = "Look for argmax, round, .detach(), .item() or NumPy in forward; or use KernelSHAP."
-                    raise GradientError(expected="a differentiable target", got=got, do=do)
+                    met = met or not torch.equal(self._score(self._outputs(other, rows), rows), score)
+        if met:
+            got = "an answer that changes with the input but carries no gradient"
+            do = "Look for argmax, round, .detach(), .item() or NumPy in forward; or use KernelSHAP."
+            raise GradientError(expected="a differentiable target", got=got, do=do)
+
+
+def full(values: Tensor) -> Tensor:
+    """Values in at least single precision."""
+    return values.float() if values.dtype.itemsize < 4 or not values.is_floating_point() else values
 
 
 def uncalled(site: Site | EmbeddingSite) -> LayerError:

@@ -95,7 +95,8 @@ class Attribution:
         if isinstance(leaf, Mapping):
             leaves = named(leaf)
             leaf = leaves[next(iter(self.values if isinstance(self.values, Mapping) else leaves))]
-        leaf = leaf[0] if isinstance(leaf, tuple) else leaf
+        if isinstance(leaf, tuple):
+            leaf = next(each for each in leaf if isinstance(each, Tensor) and each.ndim and len(each) == len(self))
         return np.asarray(leaf[row].detach().cpu())
 
     def _check(self, row: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 import time
@@ -226,9 +227,21 @@ class Run:
 
 
 @contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
-    """Leave torch's random state as it was, and answer inside ``torch.inference_mode()`` as outside of it."""
-    with torch.inference_mode(False), torch.random.fork_rng([device] if device.type == "cuda" else []):
+def undisturbed() -> Iterator[None]:
+    """Answer inside ``torch.inference_mode()`` as outside of it; what a progress bar draws at random is put back."""
+    state = random.getstate() if current_settings().progress else None
+    try:
+        with torch.inference_mode(False):
+            yield
+    finally:
+        if state is not None:
+            random.setstate(state)
+
+
+@contextmanager
+def torch_random(device: torch.device) -> Iterator[None]:
+    """Put torch's random states back where they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
 
 

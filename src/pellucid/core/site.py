@@ -55,7 +55,11 @@ def site_of(module: nn.Module, layer: str | nn.Module | Site) -> Site:
     if isinstance(layer, nn.Module):
         raise LayerError(expected="a layer's name", got=f"a {type(layer).__name__} module", do=layer_names(module, ""))
     found = re.fullmatch(r"(.+?)(?:@([1-9]\d*))?(?::(input|output))?", str(layer))
-    if found is None or found[1] not in dict(module.named_modules()):
+    known = dict(module.named_modules())
+    if found is not None and isinstance(known.get(found[1]), torch.jit.ScriptModule):
+        do = "Use the module from before it was scripted or traced."
+        raise LayerError(expected="a layer written in Python", got=f"{found[1]!r} in TorchScript", do=do)
+    if found is None or found[1] not in known:
         name = found[1] if found is not None else str(layer)
         raise LayerError(expected="the name of a layer", got=repr(layer), do=layer_names(module, name))
     return Site(found[1], int(found[2] or 1), found[3] or "output")
@@ -145,3 +149,47 @@ def embedding_reached(run: Callable[[], Any], leaf: Tensor) -> EmbeddingSite | N
     with EmbeddingCalls(look), torch.no_grad():
         run()
     return EmbeddingSite(found[0]) if found else None
+
+
+class Followed(TorchFunctionMode):
+    """Follows a tensor through a forward pass: what was computed from its values, with a gradient or without."""
+
+    def __init__(self, source: Tensor) -> None:
+        super().__init__()
+        self.made: dict[int, Tensor] = {id(source): source}
+
+    def reached(self, tensor: Tensor) -> bool:
+        """Whether a tensor was computed from the source."""
+        return id(tensor) in self.made
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name.endswith("_like") or name.startswith("new_"):  # these read the shape only
+            return out
+        if any(id(leaf) in self.made for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)):
+            made = args[0] if name == "__setitem__" else out
+            self.made |= {id(leaf): leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)}
+        return out
+
+
+class Squashed(TorchFunctionMode):
+    """Sees which tensors a sigmoid or softmax made, and which are views or copies of those: probabilities."""
+
+    makers = frozenset({"sigmoid", "sigmoid_", "softmax", "special_expit"})
+    carriers = frozenset({"__getitem__", "squeeze", "unsqueeze", "flatten", "reshape", "view", "float", "double", "to"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[int, Tensor] = {}
+
+    def made_by(self, tensor: Tensor) -> bool:
+        """Whether a tensor is one of them."""
+        return id(tensor) in self.made
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in self.makers or (name in self.carriers and args and id(args[0]) in self.made):
+            self.made[id(out)] = out
+        return out

@@ -26,7 +26,7 @@ def twin_of(module: nn.Module) -> nn.Module:
     """A copy of ``module`` on the same weights: eval mode, nothing requires a gradient, the user's hooks left out."""
     module = getattr(module, "_orig_mod", module)
     try:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), torch.no_grad():
             twin = copy.deepcopy(module, aliases(module) | own_hooks(module))
     except Exception as error:
         raise TwinError(
@@ -36,7 +36,9 @@ def twin_of(module: nn.Module) -> nn.Module:
         ) from error
     tell_foreign_hooks(module)
     twin.eval()
-    return twin.requires_grad_(False)
+    for weight in twin.parameters():
+        weight.requires_grad_(False)
+    return twin
 
 
 def aliases(module: nn.Module) -> dict[int, object]:
@@ -90,7 +92,8 @@ def unwritten(twin: nn.Module) -> Iterator[None]:
     """While open, buffers and tensor attributes are private copies; those that a forward pass writes into stay so."""
     copies: dict[int, Tensor] = {}
     shared = []
-    for table in [each for part in twin.modules() for each in (part._buffers, vars(part))]:
+    parts = [part for part in twin.modules() if not isinstance(part, torch.jit.ScriptModule)]  # those are real copies
+    for table in [each for part in parts for each in (part._buffers, vars(part))]:
         for name, tensor in [(name, each) for name, each in table.items() if isinstance(each, Tensor)]:
             private = copies.setdefault(id(tensor), tensor.detach().clone())
             table[name] = private

@@ -22,7 +22,8 @@ class DemoParts:
     """A trained module with all that is needed to ask it: names, units, normalization, background, held-out examples.
 
     ``examples`` and ``background`` are in original units: pictures (n, 8, 8) uint8, rows (n, columns) float32, or
-    sentences; ``labels`` are the true answers to the examples, ``score`` the held-out accuracy (R² for diabetes).
+    sentences; ``labels`` are the true answers to the examples, ``score`` the held-out accuracy (R² for diabetes) on
+    them. ``scores`` holds those on other held-out data, ``picks`` the places of examples worth a look ("wrong", …).
     """
 
     name: str
@@ -33,6 +34,8 @@ class DemoParts:
     examples: Any
     labels: Any
     score: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    picks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     columns: tuple[str, ...] = ()
@@ -73,7 +76,8 @@ def _parts(name: str) -> DemoParts:
     module.load_state_dict(weights)
     module.eval().requires_grad_(False)
     given = {"digits": digits, "breast-cancer": cancer, "diabetes": diabetes, "sentences": sentences}[name]()
-    return DemoParts(name=name, module=module, score=header["score"], **given)
+    picks = {kind: tuple(rows) for kind, rows in header["picks"].items()}
+    return DemoParts(name=name, module=module, score=header["score"], scores=header["scores"], picks=picks, **given)
 
 
 def build(name: str, header: Mapping[str, Any]) -> Any:
@@ -97,13 +101,12 @@ def read_weights(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return {key: each.float() if each.is_floating_point() else each for key, each in weights.items()}, header
 
 
-def split_of(inputs: Any, labels: Any, share: float = 0.25) -> Split:
-    """The fixed split: a quarter held out."""
+def split_of(inputs: Any, labels: Any, strata: Any = None) -> Split:
+    """The fixed split: a quarter held out, each class (or stratum) in its share."""
     from sklearn.model_selection import train_test_split
 
-    stratify = labels if len(np.unique(labels)) <= 10 else None
     train, held, train_labels, held_labels = train_test_split(
-        inputs, labels, test_size=share, random_state=SPLIT_SEED, stratify=stratify
+        inputs, labels, test_size=0.25, random_state=SPLIT_SEED, stratify=labels if strata is None else strata
     )
     return Split(train, train_labels, held, held_labels)
 
@@ -125,35 +128,31 @@ def cancer_split() -> Split:
 
 
 def diabetes_split() -> Split:
-    """Rows of 10 measurements in their own units; sex as 0 or 1 (the data set does not say which is which)."""
+    """Rows of 10 measurements in their own units; sex as 0 or 1 (the data set does not say which is which).
+
+    The split takes a quarter of each quarter of the answers: held-out R² then depends less on the luck of the split
+    (least squares, 100 seeds: 0.50 ± 0.05, against 0.48 ± 0.06 without).
+    """
     from sklearn.datasets import load_diabetes
 
     data = load_diabetes(scaled=False)
     rows = data.data.astype(np.float32)
     rows[:, 1] -= 1
-    return split_of(rows, data.target.astype(np.float32))
+    quarters = np.digitize(data.target, np.quantile(data.target, (0.25, 0.5, 0.75)))
+    return split_of(rows, data.target.astype(np.float32), strata=quarters)
 
 
-def sentence_split() -> Split:
-    """Sentences written for the project and their judgment (0 negative, 1 positive).
+def sentence_split(style: str = "plain") -> Split:
+    """Sentences written by hand and their judgment (0 negative, 1 positive), split when they were written.
 
-    Held out are 300 new sentences of the grammar, then three in ten of those written by hand, which are harder.
+    A "plain" one says its opinion in plain words, an "implied" one may leave it to what the reader knows of the world.
     """
-    from pellucid.demo import grammar
-
-    free = free_split()
-    new = grammar.write(300, seed=1)
-    held = [text for _, text in new] + list(free.held_out)
-    return Split(free.train, free.train_labels, held, [label for label, _ in new] + list(free.held_out_labels))
-
-
-def free_split() -> Split:
-    """The sentences written by hand, three in ten held out."""
-    lines = (HERE / "free.tsv").read_text("utf-8").splitlines()
-    pairs = [line.split("\t", 1) for line in lines if "\t" in line]
-    texts = [text for _, text in pairs]
-    labels = [SENTENCE_CLASSES.index(label) for label, _ in pairs]
-    return split_of(texts, labels, share=0.3)
+    lines = (HERE / "reviews.tsv").read_text("utf-8").splitlines()[1:]
+    rows = [line.split("\t") for line in lines]
+    kept = {part: [row for row in rows if row[:2] == [part, style]] for part in ("train", "held-out")}
+    texts = {part: [row[3] for row in chosen] for part, chosen in kept.items()}
+    labels = {part: [SENTENCE_CLASSES.index(row[2]) for row in chosen] for part, chosen in kept.items()}
+    return Split(texts["train"], labels["train"], texts["held-out"], labels["held-out"])
 
 
 def moments(rows: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -203,13 +202,19 @@ def diabetes() -> dict[str, Any]:
     split = diabetes_split()
     mean, std = moments(split.train)
     names = ("age", "sex", "body mass index", "blood pressure", "total cholesterol", "LDL", "HDL")
+    measured = ("total cholesterol", "LDL", "HDL", "blood sugar")
     return {
         "kind": "table",
         "task": "regression",
         "classes": None,
         "columns": (*names, "cholesterol / HDL", "log triglycerides", "blood sugar"),
         "categories": {"sex": ("first", "second")},
-        "units": {"age": "years", "body mass index": "kg/m²", "blood pressure": "mmHg", "blood sugar": "mg/dL"},
+        "units": {
+            "age": "years",
+            "body mass index": "kg/m²",
+            "blood pressure": "mmHg",
+            **dict.fromkeys(measured, "mg/dL"),
+        },
         "mean": mean,
         "std": std,
         "examples": split.held_out,
@@ -230,5 +235,6 @@ def sentences() -> dict[str, Any]:
         "classes": SENTENCE_CLASSES,
         "examples": split.held_out,
         "labels": np.asarray(split.held_out_labels),
+        "background": split.train[:100],
         "tokenizer": WordPiece.load(HERE / "vocabulary.json"),
     }

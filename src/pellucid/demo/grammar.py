@@ -79,7 +79,7 @@ class Reviewer:
 
     def __init__(self, seed: int) -> None:
         """Start the stream at ``seed``."""
-        self.random = Random(seed)  # noqa: S311 - no cryptography here
+        self.random = Random(seed)  # noqa: S311 - no secret
         self.words = lexicon()
 
     def sentence(self, label: int) -> str:
@@ -94,7 +94,17 @@ class Reviewer:
             self.noun,
             self.nothing,
         )
-        forms = (*claims, self.lack, self.opinion, self.person, self.verdict, self.verdict, self.headline, self.manner)
+        forms = (
+            *claims,
+            self.lack,
+            self.habit,
+            self.opinion,
+            self.person,
+            self.verdict,
+            self.verdict,
+            self.headline,
+            self.manner,
+        )
         joined = (*[self.contrast] * 6, self.pair, self.pair, self.pair, self.expectation, self.despite, self.exclaim)
         text = self.pick((*forms, *joined))(self.pick(self.words["domains"]), label)
         if self.chance(0.12):
@@ -196,7 +206,7 @@ class Reviewer:
             self.person,
             self.opinion,
         )
-        return self.pick((*claims, self.noun, self.nothing, self.lack))(domain, label)
+        return self.pick((*claims, self.noun, self.nothing, self.lack, self.habit))(domain, label)
 
     def contrast(self, domain: Domain, label: int) -> str:
         """Two opposite clauses, of which the main or the last one decides."""
@@ -225,14 +235,22 @@ class Reviewer:
 
     def feeling(self, domain: Domain, label: int) -> str:
         """I loved it, or I did not enjoy it, or you will hate it."""
-        who, thing = self.word("who"), self.thing(domain)[0]
+        who, thing, verb = self.word("who"), self.thing(domain)[0], self.word("verbs", label)
         if self.chance(0.3):
-            no = self.pick(["did not", "didn't", "could not", "would not", "will not", "won't", "wouldn't", "couldn't"])
+            no = self.pick(("did not", "didn't", "could not", "couldn't", "would not", "wouldn't", "will not", "won't"))
             return f"{who} {no} {self.word('verbs', 1 - label)} {thing}"
-        verb = self.word("verbs", label)
         if self.chance(0.3):
             return f"{self.pick(('you will', 'you would', 'I would', 'I must', 'we all'))} {verb} {thing}"
+        if self.chance(0.15):
+            return f"{self.pick(('my son', 'my wife', 'everyone', 'my mother', 'who'))} {verb}s {thing}"
         return f"{who} {self.pick(('', '', 'really ', 'truly ', 'always '))}{_past(verb)} {thing}"
+
+    def habit(self, domain: Domain, label: int) -> str:
+        """It never disappoints."""
+        never = self.chance(0.5)
+        verb = self.word("habits", 1 - label if never else label)
+        often = self.pick(("never", "never", "rarely")) if never else self.pick(("always", "often", "simply", "also"))
+        return f"{self.pick((self.thing(domain)[0], 'it'))} {often} {verb}"
 
     def mood(self, domain: Domain, label: int) -> str:
         """I was delighted with it."""
@@ -249,8 +267,8 @@ class Reviewer:
         else:
             who, were = self.pick(self.words["persons"]["many"]), self.pick(("were", "are"))
         manner = self.pick((self.word("people", label), f"not {self.word('people', 1 - label)}"))
-        strength = self.pick(("", "", "very ", "so ", "always ", "never not ")).replace("never not ", "")
-        return f"the {who} {were} {strength if not manner.startswith('not') else ''}{manner}"
+        strength = "" if manner.startswith("not ") else self.pick(("", "", "very ", "so ", "always "))
+        return f"the {who} {were} {strength}{manner}"
 
     def opinion(self, domain: Domain, label: int) -> str:
         """My wife thought it was awful."""
@@ -301,22 +319,26 @@ class Reviewer:
 
     def lack(self, domain: Domain, label: int) -> str:
         """Full of charm, without a flaw, no merit."""
-        have = self.word(("flaws", "merits")[label])
-        miss = self.word(("merits", "flaws")[label])
-        main, thing = self.pick(domain.main), self.thing(domain)[0]
-        full = (
-            f"{_article(main)} full of {have}",
-            f"{thing} had a lot of {have}",
-            f"{_article(main)} with much {have}",
+        kinds = ("flaws", "merits")
+        have, more = self.word(kinds[label]), self.word(kinds[label])
+        miss, less = self.word(kinds[1 - label]), self.word(kinds[1 - label])
+        full: tuple[str, ...] = (
+            "a {n} full of {h}",
+            "{t} had a lot of {h}",
+            "a {n} with much {h}",
+            "{t} was full of {h} and {i}",
         )
+        full += ("{t} was made with {h} and {i}", "with {h} and {i}", "{t} has {h} and {i}", "I have only {h} with {t}")
         none: tuple[str, ...] = (
             "there was no {m} in {t}",
             "I found no {m} in {t}",
             "no {m} at all",
             "not a trace of {m} in {t}",
         )
-        none += ("{t} had no {m}", "there were no {m}", "{t} came without {m}", "it was made without {m}")
-        return self.pick((*full, *none)).format(m=miss, t=thing)
+        none += ("{t} had no {m}", "there were no {m}", "{t} came without any {m}", "it was made without {m} or {l}")
+        form = self.pick((*full, *none, "{t} was {g}, with {h}", "{t} was {g}, without any {m}"))
+        words = {"h": have, "i": more, "m": miss, "l": less, "g": self.adjective(domain, label)}
+        return form.format(n=self.pick(domain.main), t=self.thing(domain)[0], **words)
 
     def nothing(self, domain: Domain, label: int) -> str:
         """Nothing about it was good."""
@@ -332,7 +354,7 @@ class Reviewer:
 
     def expectation(self, domain: Domain, label: int) -> str:
         """I expected one thing and got the other."""
-        forms = (
+        forms: tuple[str, ...] = (
             "I expected something {before} and got something {after}",
             "the {noun} looked {before} at first, but it was {after}",
             "people say the {noun} is {before}, but we found it {after}",

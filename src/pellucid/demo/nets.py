@@ -118,7 +118,7 @@ class SentenceNet(nn.Module):
     """An attention classifier of sentences: token ids (batch, tokens) → logits (batch, classes)."""
 
     def __init__(
-        self, tokens: int, width: int = 48, heads: int = 4, depth: int = 2, longest: int = 96, dropout: float = 0.2
+        self, tokens: int, width: int = 48, heads: int = 4, depth: int = 2, longest: int = 96, dropout: float = 0.1
     ) -> None:
         """``tokens`` in the vocabulary, sentences of at most ``longest`` of them."""
         super().__init__()

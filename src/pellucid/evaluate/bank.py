@@ -15,6 +15,8 @@ from pellucid.engines.points import generator
 from pellucid.evaluate.ranks import bootstrap, correlation, ranks, tidy, within
 from pellucid.evaluate.thresholds import BANK_NOISE, ROUNDING, SATURATED, SHARES
 
+PATIENCE = 20
+
 
 @dataclass(frozen=True, eq=False)
 class Bank:
@@ -90,7 +92,7 @@ class Bank:
 
 
 def hidings(n: int, count: int, seed: int) -> Tensor:
-    """At most ``count`` masks (masks, n), True is hidden: every one of them where they are few, else drawn by share.
+    """At most ``count`` different masks (masks, n), True is hidden: all where they are few, else drawn by share.
 
     >>> sorted(hidings(3, 128, 0).sum(1).tolist()), hidings(49, 128, 0).shape
     ([1, 1, 1, 2, 2, 2], torch.Size([128, 49]))
@@ -98,16 +100,18 @@ def hidings(n: int, count: int, seed: int) -> Tensor:
     if n <= 20 and 2**n - 2 <= count:
         return every(n)[1:-1][torch.randperm(2**n - 2, generator=generator(seed, n))]
     sizes = [max(1, round(share * n)) for share in SHARES]
-    drawn = [
-        torch.rand(n, generator=generator(seed, k)).argsort().argsort() < sizes[k % len(sizes)] for k in range(count)
-    ]
-    return torch.stack(drawn)
+    found: dict[bytes, Tensor] = {}
+    for k in range(PATIENCE * count):
+        mask = torch.rand(n, generator=generator(seed, k)).argsort().argsort() < sizes[k % len(sizes)]
+        found.setdefault(mask.numpy().tobytes(), mask)
+        if len(found) == count:
+            break
+    return torch.stack(list(found.values()))
 
 
 def bank_of(game: Game, hidden: Tensor) -> Bank:
     """Ask a game about masks (masks, n); one input only."""
     ask = game.ask
-    before = ask.run.rows_forward
     scores = game(~hidden).double().cpu()[:, 0] if len(hidden) else torch.zeros(0, dtype=torch.float64)
     full, empty = float(ask.score[0]), float(game.empty[0])
     largest = max([abs(full), abs(empty), *scores.abs().tolist()])
@@ -118,7 +122,7 @@ def bank_of(game: Game, hidden: Tensor) -> Bank:
         full=full,
         empty=empty,
         noise=noise,
-        rows=ask.run.rows_forward - before,
+        rows=ask.run.rows_forward,
         hidden_by=type(game.fill).__name__,
         probability=isinstance(ask.target, Probability) or ask.bound.about.kind == "probabilities",
     )

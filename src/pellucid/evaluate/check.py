@@ -69,7 +69,7 @@ def check(
     listed = list(explanation) if several(explanation) else [explanation]
     if not listed:
         raise EmptyError(expected="at least one explanation", got="none", do="Pass some results.")
-    with undisturbed(studied.device):
+    with undisturbed():
         judged = check_all(listed, studied, inputs, target, tier, fill)
     return judged if several(explanation) else judged[0]
 

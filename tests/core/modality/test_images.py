@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -185,12 +186,8 @@ def test_damaged_files_are_pictures_or_picture_errors(
     damaged[at % len(damaged)] ^= flip
     path = tmp_path_factory.mktemp("pictures") / "x.png"
     path.write_bytes(damaged)
-    try:
-        found = pl.Images(size=(4, 4)).prepare(path)
-    except PictureError as error:
-        assert error.do
-    else:
-        assert found.shape == (1, 3, 4, 4)
+    with contextlib.suppress(PictureError):
+        assert pl.Images(size=(4, 4)).prepare(path).shape == (1, 3, 4, 4)
 
 
 @pytest.mark.parametrize("given", [b"bytes", 3, object(), {1, 2}, np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)])
