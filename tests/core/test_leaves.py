@@ -193,3 +193,18 @@ def test_the_embedding_is_found_among_others_and_ids_outside_of_it_are_named() -
     assert model.embedding(leaves).call == 1
     with pytest.raises(pl.errors.ModelError, match="index out of range"):
         pl.Saliency()(net, {"input_ids": torch.tensor([[3, 1, 99]])})
+
+
+def test_numbers_and_ids_may_stand_before_what_is_explained() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(5, 3), nn.Linear(3, 2)
+
+        def forward(self, factor: float, kind: Tensor, x: Tensor) -> Tensor:
+            return self.head(factor * x + self.table(kind))
+
+    result = pl.InputXGradient()(Scaled(), (2.0, torch.tensor([1, 4]), torch.rand(2, 3)))
+    assert result.values.shape == (2, 3)
+    assert len(result.top(2)) == 2
+    assert result.figure(1).html()

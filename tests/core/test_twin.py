@@ -277,3 +277,41 @@ def test_gradients_asked_inside_inference_mode_and_no_grad() -> None:
         assert torch.equal(pl.Saliency()(net, given).values, expected)
     assert torch.equal(pl.Saliency()(net, inside).values, expected)
     assert pl.Saliency()(made_inside, X).values.shape == (4, 5)
+
+
+@pytest.mark.parametrize("make", ["script", "trace"])
+def test_torchscript_can_be_explained_at_its_inputs(make: str) -> None:
+    net = made("batch norm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own: TorchScript is on its way out
+        scripted = torch.jit.script(net) if make == "script" else torch.jit.trace(net.eval(), X)
+    scripted.train(make == "script")
+    torch.testing.assert_close(pl.Saliency()(scripted, X).values, pl.Saliency()(net, X).values)
+    assert scripted.training == (make == "script")
+    with pytest.raises(pl.errors.LayerError, match="TorchScript"):
+        pl.Saliency()(scripted, X, at="2")
+
+
+class Throws(nn.Module):
+    """Draws a random number that does not matter, as some layers do that may be skipped in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) if float(torch.rand(())) >= 0 else x
+
+
+def test_random_numbers_are_put_back_only_where_the_model_draws_some() -> None:
+    """What others draw meanwhile, here the target, is theirs."""
+    model = pl.Model(Throws())
+    before = torch.get_rng_state()
+    pl.IntegratedGradients()(model, X)
+    model(X)
+    model.layers(X)
+    assert torch.equal(before, torch.get_rng_state())
+    quiet = pl.Model(nn.Linear(5, 3))
+    before = torch.get_rng_state()
+    pl.Saliency()(quiet, X, target=lambda y: y[:, 0] + 0 * torch.rand(()))
+    assert not torch.equal(before, torch.get_rng_state())

@@ -244,6 +244,17 @@ def test_a_slope_is_read_by_its_size() -> None:
     assert pl.check(slope.values, net, x).check("faithfulness").options["read_by"] == "sign and size"
 
 
+def test_a_slope_does_not_say_whether_the_score_goes_up_or_down() -> None:
+    """Half of the columns speak against: their slopes are as large, and hiding them moves the score as far."""
+    net, x, _ = linear(20)
+    with torch.no_grad():
+        net.weight.copy_(torch.linspace(0.1, 3, 20) * torch.tensor([1.0, -1.0] * 10))
+    x = x * 0 + 1
+    evidence = pl.check(pl.Saliency()(net, x), net)
+    assert evidence.check("faithfulness").passed
+    assert evidence.verdict == "supported"
+
+
 def test_arrays_and_objects_that_hold_them() -> None:
     net, x, values = linear()
 

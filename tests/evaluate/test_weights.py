@@ -13,6 +13,7 @@ from pellucid.demo import parts
 from pellucid.evaluate.repeat import lighter
 from pellucid.evaluate.sanity import likeness
 from pellucid.evaluate.scrambled import permuted, scrambles
+from pellucid.evaluate.thresholds import CALIBRATION
 from tests.evaluate.planted import Edges, Patches, Wrong, linear, spots
 
 
@@ -111,6 +112,14 @@ def test_quantized_weights_are_not_testable() -> None:
     assert "quantized" in evidence.check("weights").reason
 
 
+def test_weights_too_large_to_copy_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x, _ = linear()
+    monkeypatch.setattr("pellucid.evaluate.scrambled.MOST_COPIED", 100)
+    check = pl.check(pl.InputXGradient()(net, x), net).check("weights")
+    assert "too large" in check.reason
+    assert check.value is None
+
+
 def test_deep_batch_norms_do_not_overflow_when_scrambled() -> None:
     torch.manual_seed(0)
     blocks = [each for _ in range(30) for each in (nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())]
@@ -128,7 +137,7 @@ def test_deep_batch_norms_do_not_overflow_when_scrambled() -> None:
     assert not uncalibrated.isfinite().all()
     check = pl.check(pl.Saliency()(net, x), net).check("weights")
     assert check.value is not None
-    assert check.rows == 2 + 2 * 16
+    assert check.rows == 2 + 2 * CALIBRATION
 
 
 def test_batch_norms_are_set_to_each_input_anew() -> None:
@@ -181,7 +190,13 @@ def test_likeness_looks_at_sizes_where_a_map_is_not_zero() -> None:
     one = torch.tensor([0.0, 0.0, 0.0, 1.0, -2.0, 3.0])
     assert likeness(one, -one) == pytest.approx(1)
     assert likeness(one, torch.tensor([0.0, 0.0, 0.0, 3.0, 2.0, 1.0])) == pytest.approx(-1)
-    assert likeness(torch.zeros(6), torch.zeros(6)) == 1
+
+
+def test_too_few_places_are_not_compared() -> None:
+    net = nn.Linear(4, 1)
+    check = pl.check(pl.InputXGradient()(net, torch.ones(1, 4)), net).check("weights")
+    assert check.value is None
+    assert "only 4 places" in check.reason
 
 
 def test_completeness_is_asked_of_those_that_claim_it() -> None:

@@ -68,6 +68,10 @@ class Bank:
         """The agreement of one map (n,) on bootstrap samples of the masks."""
         return bootstrap(self.claims(parts), self.effects, seed)
 
+    def unsigned(self) -> Bank:
+        """The bank for maps that are read by size: how far the score moved, up or down."""
+        return replace(self, drops=self.drops.abs())
+
     def first(self, count: int) -> Bank:
         """A smaller bank of the first masks."""
         return replace(self, hidden=self.hidden[:count], drops=self.drops[:count], rows=0)

@@ -27,10 +27,13 @@ FAITHFULNESS = Asked(
 
 
 def faithfulness(case: Case) -> Check:
-    """Spearman's ρ of Σ_{i∈S} aᵢ and f(x) − f(x with S hidden) over the mask bank, beside that of wrong maps."""
-    bank, layout, seed = case.question.bank, case.question.layout, case.question.seed
+    """Spearman's ρ of Σ_{i∈S} aᵢ and f(x) − f(x with S hidden) over the mask bank, beside that of wrong maps.
+
+    Maps of slopes are read by size: Σ |aᵢ| and |f(x) − f(x with S hidden)|.
+    """
+    bank, layout, seed = case.bank, case.question.layout, case.question.seed
     rest = described(case)
-    if why := bank.silent or case.flat:
+    if why := case.question.bank.silent or case.flat:
         return FAITHFULNESS.untested(why, **rest)
     parts = layout.parts(wrong_maps(case.cells, layout, CONTROLS, seed))
     different = len(torch.unique(tidy(parts), dim=0))

@@ -142,6 +142,11 @@ class Case:
         return self.question.layout.parts(self.cells)
 
     @cached_property
+    def bank(self) -> Bank:
+        """The mask bank as this map is read: slopes tell how far the score moves, not whether up or down."""
+        return self.question.bank.unsigned() if self.by_size else self.question.bank
+
+    @cached_property
     def flat(self) -> str | None:
         """Why there is nothing to test in the map itself, in words; None where there is."""
         size = float(self.values.abs().max())

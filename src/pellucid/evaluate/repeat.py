@@ -54,7 +54,9 @@ class Repeater:
 
     def failed(self, error: Exception) -> str:
         """Why asking again failed, in words."""
-        return COSTLY if self.reduced else f"the method could not be asked again: {error}"
+        if self.reduced and isinstance(error, OptionError):
+            return COSTLY
+        return f"the method could not be asked again: {error}"
 
 
 def repeater(case: Case) -> Repeater | str:

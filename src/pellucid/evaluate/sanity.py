@@ -21,8 +21,8 @@ from pellucid.evaluate.layout import features_of
 from pellucid.evaluate.question import Case, Question
 from pellucid.evaluate.ranks import bootstrap, interval, rank_correlation
 from pellucid.evaluate.repeat import FAILURES, Repeater, repeater
-from pellucid.evaluate.scrambled import CALIBRATION, Scrambled, is_norm, scrambled
-from pellucid.evaluate.thresholds import ALIKE, SCRAMBLED_MASKS
+from pellucid.evaluate.scrambled import Scrambled, is_norm, scrambled
+from pellucid.evaluate.thresholds import ALIKE, CALIBRATION, FEWEST_PLACES, SCRAMBLED_MASKS
 
 WEIGHTS = Asked(
     name="weights",
@@ -61,6 +61,9 @@ def weights(case: Case) -> Check:
 
 def weights_judged(own: Tensor, others: list[Tensor], again: Repeater, rows: int) -> Check:
     """The check, from the map (cells,) and those of scrambled models."""
+    used = (torch.stack([own, *others]) != 0).any(0)
+    if int(used.sum()) < FEWEST_PLACES:
+        return WEIGHTS.untested(f"the maps have only {int(used.sum())} places that are not zero to compare", rows=rows)
     each = [likeness(own, other) for other in others]
     among = [likeness(one, other) for one, other in combinations(others, 2)]
     value = sum(each) / len(each)
@@ -79,13 +82,12 @@ def weights_judged(own: Tensor, others: list[Tensor], again: Repeater, rows: int
 def likeness(one: Tensor, other: Tensor) -> float:
     """Rank correlation of the sizes of two maps, where at least one of them is not zero."""
     used = (one != 0) | (other != 0)
-    return float(rank_correlation(one[used].abs(), other[used].abs())) if int(used.sum()) > 2 else 1.0
+    return float(rank_correlation(one[used].abs(), other[used].abs()))
 
 
 def fit(case: Case) -> Check:
     """How much better a map tells which parts matter to the trained model than to scrambled ones."""
-    bank = case.question.bank
-    if why := bank.silent or case.flat:
+    if why := case.question.bank.silent or case.flat:
         return FIT.untested(why)
     models = scrambled(case.question)
     if isinstance(models, str):
@@ -96,7 +98,9 @@ def fit(case: Case) -> Check:
         return FIT.untested(f"the scrambled models could not be asked: {error}")
     rows = case.question.pay("scrambled banks", sum(each.rows for each in banks))
     rows += calibration_rows(case.question, models)
-    return fit_judged(case, bank.first(len(banks[0].hidden)), banks, rows)
+    if case.by_size:
+        banks = [each.unsigned() for each in banks]
+    return fit_judged(case, case.bank.first(len(banks[0].hidden)), banks, rows)
 
 
 def fit_judged(case: Case, bank: Bank, banks: list[Bank], rows: int) -> Check:

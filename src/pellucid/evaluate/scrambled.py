@@ -14,9 +14,7 @@ from pellucid.engines.game import Game
 from pellucid.engines.points import generator
 from pellucid.evaluate.bank import hidings
 from pellucid.evaluate.question import Question
-from pellucid.evaluate.thresholds import SCRAMBLES
-
-CALIBRATION = 16
+from pellucid.evaluate.thresholds import CALIBRATION, MOST_COPIED, SCRAMBLES
 
 
 @dataclass(eq=False)
@@ -59,6 +57,8 @@ def scrambles(model: object, seed: int) -> list[Scrambled] | str:
         return "a black box has no weights that could be scrambled"
     if not model.copied:
         return "the model cannot be copied, so its weights cannot be scrambled"
+    if SCRAMBLES * sum(each.nbytes for each in model.module.parameters()) > MOST_COPIED:
+        return "the model's weights are too large to be copied and scrambled"
     if not any(movable(each) for each in model.module.parameters()):
         return "the model has no weights that could be scrambled (there are none, all are alike, or they are quantized)"
     return [Scrambled(model.with_module(partial(permuted, seed=seed + k))) for k in range(SCRAMBLES)]

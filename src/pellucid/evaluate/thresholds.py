@@ -52,8 +52,17 @@ COMPLETE_WITHIN: Final = 0.05
 SCRAMBLES: Final = 2
 """Models with scrambled weights."""
 
+MOST_COPIED: Final = 4 * 10**9
+"""Bytes that the weights of all scrambled models may take together; larger models are not testable in this way."""
+
+CALIBRATION: Final = 8
+"""Inputs (whole, empty and hidden in parts) on which batch-norms of a scrambled model are set."""
+
 ALIKE: Final = 0.8
 """A map that is this similar (rank correlation of sizes) to maps of scrambled models does not show what was learned."""
+
+FEWEST_PLACES: Final = 5
+"""With fewer places that are not zero, similarity to maps of scrambled models is chance."""
 
 STEADY: Final = 0.7
 """Maps of hardly changed inputs must be at least this similar (rank correlation) to the map."""
