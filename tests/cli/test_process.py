@@ -69,7 +69,8 @@ def test_an_error_is_three_lines_and_a_code(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_leaves_with_130(tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
-    line = [sys.executable, "-c", START, "layers", "--model", "sleeper:build"]
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a parent may ignore it
+    line = [sys.executable, "-c", heard + START, "layers", "--model", "sleeper:build"]
     with subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         for _ in range(1000):
             if (tmp_path / "ready").exists() or process.poll() is not None:

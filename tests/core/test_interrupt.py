@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 CHILD = """
+import signal
 import sys
 import torch
 import pellucid as pl
@@ -21,6 +23,7 @@ from tests.nets import BY_NAME
 from tests.traces import differences, marks
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background ignores it
 case = BY_NAME["cnn"]
 net, given = case.net().train(), case.given()
 say = lambda text: print(text, flush=True)
@@ -56,6 +59,8 @@ def test_an_interrupted_explanation_leaves_nothing_behind() -> None:
         [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env, cwd=ROOT
     )
     told: list[str] = []
+    watch = threading.Timer(240, child.kill)  # a swallowed interrupt must not hang the suite
+    watch.start()
     try:
         assert child.stdout is not None
         for line in child.stdout:
@@ -66,6 +71,7 @@ def test_an_interrupted_explanation_leaves_nothing_behind() -> None:
             elif word in ("clean", "done", "finished") or word.startswith("dirty"):
                 told.append(word)
     finally:
+        watch.cancel()
         child.kill()
         child.communicate()
     assert told == ["clean"] * 8 + ["done"]
