@@ -67,7 +67,10 @@ if TYPE_CHECKING:
     from pellucid.attribution.path import IntegratedGradients as IntegratedGradients
     from pellucid.attribution.perturbation import Ablation as Ablation
     from pellucid.attribution.perturbation import Occlusion as Occlusion
+    from pellucid.attribution.shapley import ExactShapley as ExactShapley
     from pellucid.attribution.shapley import KernelSHAP as KernelSHAP
+    from pellucid.attribution.shapley import LeverageSHAP as LeverageSHAP
+    from pellucid.attribution.shapley import PermutationSHAP as PermutationSHAP
     from pellucid.attribution.smooth import Smooth as Smooth
     from pellucid.attribution.smooth import SmoothGrad as SmoothGrad
     from pellucid.attribution.smooth import VarGrad as VarGrad

@@ -67,7 +67,14 @@ METHODS: tuple[Entry, ...] = (
         ("Occlusion", EVERYTHING, "Zeiler & Fergus 2014, arXiv:1311.2901"),
         ("Ablation", EVERYTHING, "Zeiler & Fergus 2014, arXiv:1311.2901"),
     ),
-    *_rows("shapley", "shapley", ("KernelSHAP", EVERYTHING, "Lundberg & Lee 2017, arXiv:1705.07874")),
+    *_rows(
+        "shapley",
+        "shapley",
+        ("ExactShapley", EVERYTHING, "Shapley 1953, A value for n-person games"),
+        ("KernelSHAP", EVERYTHING, "Lundberg & Lee 2017, arXiv:1705.07874"),
+        ("LeverageSHAP", EVERYTHING, "Musco & Witter 2025, arXiv:2410.01917"),
+        ("PermutationSHAP", EVERYTHING, "Castro, Gómez & Tejada 2009; Mitchell et al. 2022, arXiv:2104.12199"),
+    ),
 )
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.engines.coalitions import every, one_out, paired_kernel, shared_out, subsets
+from pellucid.engines.coalitions import comers, every, one_out, orders, paired, shared_out, subsets
 
 
 def test_every_coalition_in_counting_order() -> None:
@@ -28,7 +28,7 @@ def test_all_but_one() -> None:
 @given(n=st.integers(2, 30), budget=st.integers(4, 300), seed=st.integers(0, 9))
 def test_a_paired_design(n: int, budget: int, seed: int) -> None:
     """Distinct coalitions and their complements within the budget; weights add up to the kernel's mass of each size."""
-    design = paired_kernel(n, budget, seed)
+    design = paired(n, budget, seed)
     z = design.coalitions
     assert len(z) <= budget
     assert len(z) >= min(budget - 1, 2**n - 2)
@@ -44,22 +44,45 @@ def test_a_paired_design(n: int, budget: int, seed: int) -> None:
         assert float(design.weights[here].sum()) == pytest.approx(total)
         there = sum(comb(n, t) for t in {s, n - s})
         if int(here.sum()) == there:
-            assert float(design.open[here].max()) == 0
+            assert float(design.open[here[0::2]].max()) == 0
+
+
+@given(n=st.integers(4, 20), budget=st.integers(20, 300), share=st.sampled_from([0.125, 0.25, 0.5]))
+def test_a_share_of_a_design_asks_nothing_else(n: int, budget: int, share: float) -> None:
+    """So a computation that stops early stays within the budget, and one that goes on asks nothing twice."""
+    whole, part = paired(n, budget, 0), paired(n, budget, 0).share(share)
+    known = {row.numpy().tobytes() for row in whole.coalitions}
+    assert all(row.numpy().tobytes() in known for row in part.coalitions)
+    assert len(part.strata) == len(whole.strata)
+    assert float(part.weights.sum()) == pytest.approx(float(whole.weights.sum()))
+
+
+def test_a_larger_budget_asks_what_a_smaller_one_asked() -> None:
+    small, large = ({row.numpy().tobytes() for row in paired(20, k, 3).coalitions} for k in (200, 800))
+    assert len(small - large) <= 2
+
+
+def test_orders_and_comers() -> None:
+    order = orders(5, 300, 0)
+    assert torch.equal(order[:7], orders(5, 7, 0))
+    z = comers(order)
+    assert z.sum(2).unique(dim=0).tolist() == [[1, 2, 3, 4]]
+    assert bool(z[torch.arange(300), 0, order[:, 0]].all())
 
 
 def test_a_design_depends_on_its_seed_only() -> None:
     torch.manual_seed(1)
-    one = paired_kernel(12, 60, 3)
+    one = paired(12, 60, 3)
     torch.manual_seed(2)
-    assert torch.equal(one.coalitions, paired_kernel(12, 60, 3).coalitions)
-    assert not torch.equal(one.coalitions, paired_kernel(12, 60, 4).coalitions)
+    assert torch.equal(one.coalitions, paired(12, 60, 3).coalitions)
+    assert not torch.equal(one.coalitions, paired(12, 60, 4).coalitions)
 
 
 def test_sampled_members_are_uniform() -> None:
     """Each player is in about as many coalitions as each other."""
-    z = torch.cat([paired_kernel(15, 120, seed).coalitions for seed in range(40)])
+    z = torch.cat([paired(15, 120, seed).coalitions for seed in range(40)])
     assert float((z.double().mean(0) - 0.5).abs().max()) < 1e-9  # pairs
-    first = torch.cat([paired_kernel(15, 120, seed).coalitions[0::2] for seed in range(40)])
+    first = torch.cat([paired(15, 120, seed).coalitions[0::2] for seed in range(40)])
     small = first[first.sum(1) == 3]
     assert float((small.double().mean(0) - 0.2).abs().max()) < 0.06
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.engines.coalitions import every, paired_kernel
+from pellucid.engines.coalitions import every, paired
 from pellucid.engines.solve import shapley_exact, shapley_regression
 
 
@@ -36,7 +36,7 @@ def test_weights_are_exact_to_the_last_digit() -> None:
 @pytest.mark.parametrize("budget", [20, 40, 80])
 def test_a_regression_always_adds_up(budget: int) -> None:
     random = torch.Generator().manual_seed(1)
-    design = paired_kernel(9, budget, 0)
+    design = paired(9, budget, 0)
     scores = torch.randn(len(design.coalitions), 3, generator=random, dtype=torch.float64)
     empty, full = torch.randn(2, 3, generator=random, dtype=torch.float64)
     values, error = shapley_regression(design, scores, empty, full)

@@ -214,7 +214,7 @@ def test_a_black_box_has_no_weights_to_scramble() -> None:
 @pytest.mark.parametrize("name", ["digits", "breast-cancer", "diabetes", "sentences"])
 def test_the_demos_have_a_supported_explanation(name: str) -> None:
     model, example = pl.load(f"demo:{name}"), parts(name).examples[:1]
-    methods = [pl.IntegratedGradients(), pl.KernelSHAP(budget=256), pl.Ablation()]
+    methods = [pl.IntegratedGradients(), pl.KernelSHAP(), pl.Ablation()]
     verdicts = [each.verdict for each in pl.check([method(model, example) for method in methods], model)]
     assert "supported" in verdicts
     assert "mixed" not in verdicts

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import pellucid as pl
-from pellucid.engines.coalitions import every, paired_kernel
+from pellucid.engines.coalitions import every, paired
 from pellucid.engines.solve import shapley_exact, shapley_regression
 from tests.reference.plain import Tanh3, close
 
@@ -100,7 +100,7 @@ def test_row_3_pairs_are_exact_on_games_of_pairs(seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     n = 9
     q = torch.randn(n, n, generator=random, dtype=torch.float64)
-    design = paired_kernel(n, 3 * n + 6, seed)
+    design = paired(n, 3 * n + 6, seed)
     z = design.coalitions.double()
     scores = ((z @ q) * z).sum(1, keepdim=True)
     full = q.sum().reshape(1)
@@ -118,7 +118,7 @@ def test_row_4_a_budget_for_all_coalitions_gives_the_shapley_value(n: int, seed:
     values = shapley_exact(scores, n)
     assert float((values.sum(0) - (scores[-1] - scores[0])).abs().max()) < 1e-12
     if n >= 2:
-        design = paired_kernel(n, 2**n - 2, 0)
+        design = paired(n, 2**n - 2, 0)
         assert len(design.coalitions) == 2**n - 2
         order = (design.coalitions.long() * 2 ** torch.arange(n)).sum(1)
         again, error = shapley_regression(design, scores[order], scores[0], scores[-1])

@@ -127,14 +127,14 @@ def test_kernel_shap_never_asks_for_more_than_its_budget(budget: int) -> None:
 
 def test_sampled_kernel_shap_solves_its_regression() -> None:
     """The same constrained regression over the coalitions it drew, solved by another formula."""
-    from pellucid.engines.coalitions import paired_kernel
+    from pellucid.engines.coalitions import paired
 
     net, n, budget = Tanh3(inputs=8, seed=2), 8, 60
     x = rows(1, 8, seed=4)[0]
     c = net.predicted(x)
     with pl.settings(seed=6):
         result = pl.KernelSHAP(budget=budget)(net.module(), torch.from_numpy(x)[None])
-    design = paired_kernel(n, budget - 2, 6)
+    design = paired(n, budget - 2, 6)
     z, w = design.coalitions.double().numpy(), design.weights.numpy()[:, None]
     assert len(np.unique(z, axis=0)) == len(z)
     assert (z[0::2] + z[1::2] == 1).all()

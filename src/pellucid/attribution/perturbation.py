@@ -3,63 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
-from torch import Tensor
-
+from pellucid.attribution.games import GameAttributor
 from pellucid.core.law import DUMMY, LINEAR
-from pellucid.core.method import Attributor, Found, option
+from pellucid.core.method import option
 from pellucid.core.probe import Probe
 from pellucid.engines.coalitions import one_out
 from pellucid.engines.features import Features, Windows, Words
 from pellucid.engines.game import Game
-
-
-@dataclass(frozen=True, kw_only=True)
-class GameAttributor(Attributor):
-    """A method that only asks what happens when parts are hidden: works on a BlackBox too.
-
-    Examples whose parts are alike are asked together; sentences, whose words differ, one by one.
-    """
-
-    discrete: ClassVar[bool] = True
-    shared: ClassVar[bool] = False
-    features: Features | None = option(None, help="what counts as one part: columns, words, patches, elements")
-    fill: Any = option(None, help="what hidden parts are replaced by: a fill, a number or a tensor")
-
-    def attribute(self, ask: Probe) -> Found:
-        if ask.leaves.integer and ask.site is None and ask.batch > 1:
-            return joined([self.attribute(ask.select(torch.tensor([row]))) for row in range(ask.batch)])
-        game = Game(ask, self.parts(ask), self.fill)
-        values, error, base = self.solve(game)
-        lay = game.players.values
-        return Found(
-            lay(values.T.to(ask.score), shared=self.shared),
-            standard_error=None if error is None else lay(error.T.to(ask.score), shared=self.shared),
-            base_score=base,
-            extra={"players": values.T, "hidden_by": type(game.fill).__name__},
-        )
-
-    def parts(self, ask: Probe) -> Features | None:
-        """The features asked about."""
-        return self.features
-
-    def solve(self, game: Game) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Values (n, batch), standard errors or None, and the score with everything hidden or None."""
-        raise NotImplementedError
-
-
-def joined(parts: list[Found]) -> Found:
-    """The answers to single examples as one batch."""
-    errors = [part.standard_error for part in parts if part.standard_error is not None]
-    bases = [part.base_score for part in parts if part.base_score is not None]
-    return Found(
-        torch.cat([part.values for part in parts]),
-        standard_error=torch.cat(errors) if errors else None,
-        base_score=torch.cat(bases) if bases else None,
-        extra={"players": [part.extra["players"] for part in parts], "hidden_by": parts[0].extra["hidden_by"]},
-    )
+from pellucid.engines.solve import Solved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +40,8 @@ class Ablation(GameAttributor):
     units: ClassVar[str] = "target"
     laws: ClassVar = (DUMMY, LINEAR)
 
-    def solve(self, game: Game) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        return game.full - game.lazily(one_out(game.n), game.n), None, None
+    def solve(self, game: Game) -> Solved:
+        return Solved(game.full - game.lazily(one_out(game.n), game.n))
 
 
 @dataclass(frozen=True, kw_only=True)

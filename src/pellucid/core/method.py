@@ -44,6 +44,7 @@ class Found:
     base_score: Tensor | None = None
     notes: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    asked: tuple[Mapping[str, Tensor], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,7 @@ class Attributor(Method):
             at=at,
             notes=found.notes,
             extra=found.extra,
+            asked=found.asked,
             maker=self,
         )
 

@@ -50,7 +50,8 @@ class Attribution:
     one value per token under ``input_ids``. ``score`` (batch,) is the explained number at the inputs, ``base_score``
     the same at the baseline where there is one, ``gap`` (batch,) the relative completeness gap where completeness is
     claimed, ``standard_error`` the sampling error of each value where there is one. ``at`` is the layer asked about.
-    ``maker`` is the method itself, for checks that ask it again; it is not saved.
+    ``asked`` is what a sampled method asked of the model and was told, for resuming. ``maker`` is the method itself,
+    for checks that ask it again; it is not saved.
 
     Example:
         >>> import torch, pellucid as pl
@@ -74,6 +75,7 @@ class Attribution:
     at: str | None = None
     notes: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    asked: tuple[Mapping[str, Tensor], ...] = ()
     maker: Any = None
 
     def __len__(self) -> int:

@@ -64,6 +64,8 @@ def save(result: Attribution, path: Any) -> None:
     for name in ("score", "gap", "base_score"):
         if (value := getattr(result, name)) is not None:
             arrays[name] = value
+    for i, each in enumerate(result.asked):
+        arrays |= {f"asked#{i}/{name}": array for name, array in each.items()}
     arrays = {name: each.detach().cpu().contiguous().clone() for name, each in arrays.items()}
     header = {
         "schema": SCHEMA,
@@ -144,7 +146,18 @@ def rebuilt(header: dict[str, Any], arrays: dict[str, Tensor]) -> Attribution:
         evidence=tuple(evidence_of(each) for each in header["evidence"]),
         notes=tuple(header["notes"]),
         at=header["at"],
+        asked=asked(arrays),
     )
+
+
+def asked(arrays: dict[str, Tensor]) -> tuple[dict[str, Tensor], ...]:
+    """What a sampled method asked, one entry an example or one for all."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, array in arrays.items():
+        if name.startswith("asked#"):
+            number, _, part = name.removeprefix("asked#").partition("/")
+            found.setdefault(number, {})[part] = array
+    return tuple(found[number] for number in sorted(found, key=int))
 
 
 def flat(name: str, value: Any) -> dict[str, Tensor]:

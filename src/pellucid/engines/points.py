@@ -62,9 +62,11 @@ def uniforms(draws: Tensor, n: int, seed: int) -> Tensor:
     return torch.stack([torch.rand(n, generator=generator(seed, int(k)), dtype=torch.float64) for k in draws])
 
 
-def generator(seed: int, draw: int) -> torch.Generator:
-    """A private generator for one draw of one seed."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + draw * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
+def generator(seed: int, *draw: int) -> torch.Generator:
+    """A private generator for one draw (a number, or several) of one seed."""
+    mixed = seed
+    for number in draw:
+        mixed = (mixed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
     return torch.Generator().manual_seed(mixed)
 
 
