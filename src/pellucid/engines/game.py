@@ -51,11 +51,11 @@ class Asked:
 
     def saved(self) -> dict[str, Tensor]:
         """Keys and scores as arrays, to go on from later."""
-        keys = np.zeros((len(self), max(map(len, self.places), default=1)), dtype=np.uint8)
-        for row, key in zip(keys, self.places, strict=True):
-            row[: len(key)] = np.frombuffer(key, dtype=np.uint8)
+        width = max(map(len, self.places), default=1)
+        joined = b"".join(key.ljust(width, b"\0") for key in self.places)
+        keys = torch.from_numpy(np.frombuffer(joined, dtype=np.uint8).reshape(-1, width).copy())
         sizes = torch.tensor([len(key) for key in self.places])
-        return {"keys": torch.from_numpy(keys), "sizes": sizes, "scores": self.scores}
+        return {"keys": keys, "sizes": sizes, "scores": self.scores}
 
 
 class Game:
