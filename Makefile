@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+PEERS  ?= .venv-peers
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST_ARGS ?= -n 2
@@ -34,8 +35,8 @@ docs: $(VENV)/.installed-dev
 	$(QUIET) $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 
-bench: $(VENV)/.installed-peers
-	$(BIN)/python -m benchmarks
+bench: $(PEERS)/.installed
+	$(PEERS)/bin/python -m benchmarks
 
 clean:
 	rm -rf docs/_build docs/reference .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -56,6 +57,8 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) -e '.[dev]'
 	@touch $(VENV)/.installed $@
 
-$(VENV)/.installed-peers: pyproject.toml constraints.txt | $(VENV)/.made
-	$(PIP) -e '.[peers]'
-	@touch $(VENV)/.installed $@
+# Other libraries bring what they need with them, so they live apart.
+$(PEERS)/.installed: pyproject.toml constraints.txt | $(VENV)/.made
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	@touch $@

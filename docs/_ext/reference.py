@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from pictures import shown
 from prose import plain
 
 import pellucid
@@ -31,6 +32,7 @@ TITLES = {
 }
 MODALITIES = {modality for row in catalogue.METHODS for modality in row.modalities}
 MOST_PARAMETERS = 8
+FOLDER = Path(__file__).parents[1] / "reference"
 
 
 def sentence(thing: Any) -> str:
@@ -70,7 +72,8 @@ def options(kind: Any) -> list[str]:
 
 def method(row: Any) -> list[str]:
     kind = catalogue.find(row.name)
-    lines = [*title(row.name, "-"), f".. autoclass:: pellucid.{row.name}", "", *options(kind)]
+    picture = shown(row, FOLDER / "pictures")
+    lines = [*title(row.name, "-"), *picture, f".. autoclass:: pellucid.{row.name}", "", *options(kind)]
     laws = [f"- *{law.name}*: {plain(law.words)}" for law in getattr(kind, "laws", ())]
     return [*lines, *(["Laws it is tested by, beside those of every method:", "", *laws, ""] if laws else [])]
 
@@ -130,7 +133,7 @@ def pages() -> dict[str, str]:
 
 
 def generate(app: Any) -> None:
-    folder = Path(app.srcdir) / "reference"
+    folder = FOLDER
     folder.mkdir(exist_ok=True)
     made = pages()
     for old in folder.glob("*.rst"):

@@ -48,3 +48,15 @@ def test_the_sections_of_a_docstring_become_fields(monkeypatch: pytest.MonkeyPat
     assert prose.to_rst(text) == [
         r"One \|a\|.", "", ":Cost: two", "    lines.", ":Example:", "", "    >>> 1 * 2", "    2", "",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["GradCAM", "KernelSHAP", "Conductance"])
+def test_a_method_has_a_picture(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    import pictures
+
+    from pellucid import catalogue
+
+    lines = pictures.shown(catalogue.entry(name), tmp_path / "pictures")
+    assert lines[0] == f".. figure:: pictures/{name}.png"
+    assert (tmp_path / "pictures" / f"{name}.png").stat().st_size > 5000
