@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import accuracy, gradients, imports, memory
+from benchmarks import accuracy, gradients, hiding, imports, memory
 from benchmarks.timing import Row, measure
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -39,7 +39,8 @@ def speed(words: list[str]) -> list[str]:
         "| case | floor, s | pellucid (low – high) | aim | peers |",
         "|---|---|---|---|---|",
     ]
-    for case in [*gradients.resnet_cases(), *gradients.transformer_cases()]:
+    groups = (gradients.resnet_cases, gradients.transformer_cases, hiding.table_cases, hiding.picture_cases)
+    for case in [case for group in groups for case in group()]:
         if words and not any(word.lower() in case.name.lower() for word in words):
             continue
         row = measure(case)
@@ -62,8 +63,8 @@ def main() -> None:
     words = sys.argv[1:]
     parts = [HEAD.format(machine=machine()), "\n".join(speed(words))]
     if not words:
-        for group in (accuracy, memory, imports):
-            parts.append("\n".join(group.table()))
+        for table in (accuracy.table, hiding.accuracy_table, memory.table, imports.table):
+            parts.append("\n".join(table()))
             print(parts[-1], flush=True)
         RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         print(f"wrote {RESULTS}")

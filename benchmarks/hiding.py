@@ -58,6 +58,7 @@ def table_cases() -> Iterator[Case]:
         },
         aim=3.0,
         rounds=5,
+        threads=1,
     )
     yield Case(
         "PermutationSHAP 2048 × 10 rows, MLP",
@@ -66,6 +67,7 @@ def table_cases() -> Iterator[Case]:
         {"shap": lambda: shap_permutation(net, x, 0), "shapiq": lambda: shapiq_permutation(net, x, 0)},
         aim=1.3,
         rounds=5,
+        threads=1,
     )
 
 
@@ -147,7 +149,7 @@ def shapiq_rows(kind: str, net: nn.Module, x: Tensor, seed: int, **options: Any)
     predict, found = probability(net), []
     for row in x.numpy():
         approximator = getattr(shapiq, kind)(n=FEATURES, random_state=seed, **options)
-        values = approximator.approximate(BUDGET, lambda z, row=row: predict(z * row))
+        values = approximator.approximate(BUDGET, lambda z, row=row: predict(np.atleast_2d(z) * row))
         found.append([values[(i,)] for i in range(FEATURES)])
     return torch.tensor(found, dtype=torch.float64)
 

@@ -30,6 +30,7 @@ CASES = {
     "IntegratedGradients 50, one picture": (1, "pl.IntegratedGradients(steps=50)(pl.Model(net), x, target=0)", 0.5),
     "SmoothGrad 50, one picture": (1, "pl.SmoothGrad(draws=50)(pl.Model(net), x, target=0)", 0.5),
     "GuidedIG 10, one picture": (1, "pl.GuidedIG(steps=10)(pl.Model(net), x, target=0)", 0.5),
+    "RISE, 4,000 masks, one picture": (1, "pl.RISE(budget=4000)(pl.Model(net), x, target=0)", 1.0),
     "captum IntegratedGradients 50, one picture": (
         1,
         "from captum.attr import IntegratedGradients\nIntegratedGradients(net).attribute(x, target=0, n_steps=50)",

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
+
 
 @dataclass
 class Case:
@@ -20,6 +22,7 @@ class Case:
     aim: float | None = None
     scale: float = 1.0
     rounds: int = 5
+    threads: int | None = None
 
 
 @dataclass
@@ -36,7 +39,17 @@ class Row:
 
 
 def measure(case: Case) -> Row:
-    """Warm everything up once, then interleave."""
+    """Warm everything up once, then interleave; on ``threads`` threads where the case says so."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(case.threads or usual)
+    try:
+        return interleaved(case)
+    finally:
+        torch.set_num_threads(usual)
+
+
+def interleaved(case: Case) -> Row:
+    """Rounds of all contestants."""
     contestants = {"floor": case.floor, "ours": case.ours, **case.peers}
     for work in contestants.values():
         work()

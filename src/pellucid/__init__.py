@@ -13,6 +13,9 @@ from pellucid.catalogue import METHODS
 __version__ = "0.1.0"
 
 PLACES = {
+    "attribution.importance": ("Importance",),
+    "attribution.overview": ("Overview",),
+    "attribution.sage": ("SAGE",),
     "core.model": ("Model", "Layer"),
     "core.blackbox": ("BlackBox",),
     "core.modality": ("Images", "Modality", "Series", "Table", "Text"),
@@ -23,8 +26,30 @@ PLACES = {
     "core.prediction": ("Prediction",),
     "core.evidence": ("Check", "Control", "Evidence"),
     "core.store": ("read_result",),
-    "engines.features": ("Columns", "Elements", "Groups", "Patches", "Tokens", "Windows", "Words"),
-    "engines.fills": ("Blur", "Constant", "Marginal", "MaskToken", "Mean", "Noise", "Zeros"),
+    "engines.features": (
+        "Columns",
+        "Elements",
+        "Groups",
+        "Inputs",
+        "Patches",
+        "Sentences",
+        "Superpixels",
+        "Tokens",
+        "Windows",
+        "Words",
+    ),
+    "engines.fills": (
+        "Blur",
+        "Conditional",
+        "Constant",
+        "Inpaint",
+        "Marginal",
+        "MaskToken",
+        "Mean",
+        "Noise",
+        "Shuffle",
+        "Zeros",
+    ),
     "evaluate.check": ("check",),
     "explanation": ("Explanation", "explain"),
     "loading": ("load",),
@@ -56,9 +81,19 @@ if TYPE_CHECKING:
     from pellucid import errors as errors
     from pellucid.attribution.cam import CAM as CAM
     from pellucid.attribution.cam import GradCAM as GradCAM
+    from pellucid.attribution.coalitional import Banzhaf as Banzhaf
+    from pellucid.attribution.coalitional import Owen as Owen
+    from pellucid.attribution.coalitional import RegressionMSR as RegressionMSR
     from pellucid.attribution.gradient import FullGrad as FullGrad
     from pellucid.attribution.gradient import InputXGradient as InputXGradient
     from pellucid.attribution.gradient import Saliency as Saliency
+    from pellucid.attribution.importance import Importance as Importance
+    from pellucid.attribution.interactions import ShapleyInteractions as ShapleyInteractions
+    from pellucid.attribution.lime import LIME as LIME
+    from pellucid.attribution.masks import HSIC as HSIC
+    from pellucid.attribution.masks import RISE as RISE
+    from pellucid.attribution.masks import Sobol as Sobol
+    from pellucid.attribution.overview import Overview as Overview
     from pellucid.attribution.path import IDGI as IDGI
     from pellucid.attribution.path import BlurIG as BlurIG
     from pellucid.attribution.path import Conductance as Conductance
@@ -67,6 +102,7 @@ if TYPE_CHECKING:
     from pellucid.attribution.path import IntegratedGradients as IntegratedGradients
     from pellucid.attribution.perturbation import Ablation as Ablation
     from pellucid.attribution.perturbation import Occlusion as Occlusion
+    from pellucid.attribution.sage import SAGE as SAGE
     from pellucid.attribution.shapley import ExactShapley as ExactShapley
     from pellucid.attribution.shapley import KernelSHAP as KernelSHAP
     from pellucid.attribution.shapley import LeverageSHAP as LeverageSHAP
@@ -103,16 +139,22 @@ if TYPE_CHECKING:
     from pellucid.engines.features import Columns as Columns
     from pellucid.engines.features import Elements as Elements
     from pellucid.engines.features import Groups as Groups
+    from pellucid.engines.features import Inputs as Inputs
     from pellucid.engines.features import Patches as Patches
+    from pellucid.engines.features import Sentences as Sentences
+    from pellucid.engines.features import Superpixels as Superpixels
     from pellucid.engines.features import Tokens as Tokens
     from pellucid.engines.features import Windows as Windows
     from pellucid.engines.features import Words as Words
     from pellucid.engines.fills import Blur as Blur
+    from pellucid.engines.fills import Conditional as Conditional
     from pellucid.engines.fills import Constant as Constant
+    from pellucid.engines.fills import Inpaint as Inpaint
     from pellucid.engines.fills import Marginal as Marginal
     from pellucid.engines.fills import MaskToken as MaskToken
     from pellucid.engines.fills import Mean as Mean
     from pellucid.engines.fills import Noise as Noise
+    from pellucid.engines.fills import Shuffle as Shuffle
     from pellucid.engines.fills import Zeros as Zeros
     from pellucid.evaluate.check import check as check
     from pellucid.explanation import Explanation as Explanation

@@ -68,12 +68,36 @@ METHODS: tuple[Entry, ...] = (
         ("Ablation", EVERYTHING, "Zeiler & Fergus 2014, arXiv:1311.2901"),
     ),
     *_rows(
+        "lime",
+        "lime",
+        ("LIME", EVERYTHING, "Ribeiro, Singh & Guestrin 2016, arXiv:1602.04938"),
+    ),
+    *_rows(
+        "masks",
+        "masks",
+        ("RISE", EVERYTHING, "Petsiuk, Das & Saenko 2018, arXiv:1806.07421"),
+        ("Sobol", EVERYTHING, "Fel et al. 2021, arXiv:2111.04138"),
+        ("HSIC", EVERYTHING, "Novello, Fel & Vigouroux 2022, arXiv:2206.06219"),
+    ),
+    *_rows(
         "shapley",
         "shapley",
         ("ExactShapley", EVERYTHING, "Shapley 1953, A value for n-person games"),
         ("KernelSHAP", EVERYTHING, "Lundberg & Lee 2017, arXiv:1705.07874"),
         ("LeverageSHAP", EVERYTHING, "Musco & Witter 2025, arXiv:2410.01917"),
         ("PermutationSHAP", EVERYTHING, "Castro, Gómez & Tejada 2009; Mitchell et al. 2022, arXiv:2104.12199"),
+    ),
+    *_rows(
+        "coalitional",
+        "shapley",
+        ("Banzhaf", EVERYTHING, "Banzhaf 1965; Liu et al. 2024, arXiv:2410.08336"),
+        ("Owen", EVERYTHING, "Owen 1977; Winter 1989"),
+        ("RegressionMSR", EVERYTHING, "Witter, Liu & Musco 2025, arXiv:2506.11849"),
+    ),
+    *_rows(
+        "interactions",
+        "shapley",
+        ("ShapleyInteractions", EVERYTHING, "Grabisch & Roubens 1999; Tsai, Yeh & Ravikumar 2023, arXiv:2203.00870"),
     ),
 )
 

@@ -10,6 +10,7 @@
     │   ├── EmptyError
     │   └── PictureError
     ├── OutputError           (ValueError)  what the model or predict function gave back
+    ├── PredictError          (RuntimeError) a predict function that failed; the answers it gave are kept
     ├── OptionError           (ValueError)  an option of a method or a setting
     ├── UnknownName           (LookupError) a layer, class, column, method or demo nobody knows
     │   ├── LayerError
@@ -77,6 +78,10 @@ class PictureError(InputError):
 
 class OutputError(PellucidError, ValueError):
     """The model or predict function gave back something unusable."""
+
+
+class PredictError(PellucidError, RuntimeError):
+    """A predict function failed; its own error is the ``__cause__``, and what it answered before is kept."""
 
 
 class OptionError(PellucidError, ValueError):

@@ -137,3 +137,73 @@ def test_a_game_of_hidden_units_takes_channels() -> None:
         hidden[:, k] = net[:2](torch.zeros_like(x))[:, k].detach()
         fall = (net(x) - net[2:](hidden)).detach()[torch.arange(2), c]
         torch.testing.assert_close(result.values[:, k, 0, 0], fall)
+
+
+def read(features: Any, given: Any, net: nn.Module | None = None, **options: Any) -> Any:
+    """The players of inputs."""
+    return features(question(pl.Model(net or Sum(), **options), given, discrete=True))
+
+
+@pytest.mark.parametrize("space", [(9,), (6, 9), (4, 6, 5)])
+def test_patches_and_windows_name_their_places_in_one_two_and_three_dimensions(space: tuple[int, ...]) -> None:
+    shape = (2, *space)
+    patches, windows = pl.Patches(2)(ask(*shape)), pl.Windows(3, 2)(ask(*shape))
+    assert patches.n == len(patches.names) == len(set(patches.names)) == 2 ** len(space)
+    assert patches.names[1] == "patch " + ", ".join(["0"] * (len(space) - 1) + ["1"])
+    assert windows.n == len(windows.names) == len(set(windows.names))
+    assert windows.names[1] == "window " + ", ".join(["0"] * (len(space) - 1) + ["2"])
+    everything_is_somewhere(patches, shape)
+    everything_is_somewhere(windows, shape)
+    # The place a name says is the place that is hidden.
+    last = patches.shown(torch.arange(patches.n)[None] != patches.n - 1)
+    assert not bool(last[(0, 0, 0, *[-1] * len(space))])
+    assert bool(last[(0, 0, 0, *[0] * len(space))])
+
+
+def test_a_volume_is_explained_by_patches_and_windows() -> None:
+    x = torch.rand(2, 2, 4, 4, 6, dtype=torch.float64)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 1)).double()
+    exact = (net[1].weight[0].detach() * x.flatten(1)).reshape(x.shape).sum(1)
+    found = pl.Ablation(features=pl.Patches(2), fill=0)(net, x)
+    blocks = exact.unfold(1, 2, 2).unfold(2, 2, 2).unfold(3, 3, 3).sum((4, 5, 6)).flatten(1)
+    torch.testing.assert_close(found.extra["players"], blocks)
+    sliding = pl.Occlusion(window=(2, 2, 3), stride=(2, 2, 3), fill=0)(net, x)
+    torch.testing.assert_close(sliding.extra["players"], blocks)
+
+
+class Several(nn.Module):
+    """A sum of three inputs, each with a weight of its own."""
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
+        return (left.flatten(1).sum(1) + 10 * right.flatten(1).sum(1) + 100 * rest.flatten(1).sum(1))[:, None]
+
+
+GIVEN = {"left": torch.ones(2, 3), "right": torch.ones(2, 1, 2, 2), "rest": torch.ones(2, 2)}
+
+
+def test_each_of_several_inputs_is_a_part() -> None:
+    found = pl.Ablation(features=pl.Inputs(), fill=0)(Several(), GIVEN)
+    assert found.extra["names"] == ("left", "right", "rest")
+    assert found.extra["players"].tolist() == [[3, 40, 200]] * 2
+    assert found.values["right"].shape == (2, 1, 2, 2)
+    shared = pl.ExactShapley(features=pl.Inputs(), fill=0)(Several(), tuple(GIVEN.values()))
+    assert shared.extra["names"] == ("0", "1", "2")
+    torch.testing.assert_close(shared.values[1], torch.full((2, 1, 2, 2), 10.0))
+    assert read(pl.Inputs(), torch.ones(2, 3)).names == ("input",)
+    with pytest.raises(ShapeError):
+        pl.Ablation(features=pl.Inputs())(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1)), torch.ones(1, 3), at="0")
+
+
+def test_groups_name_whole_inputs() -> None:
+    groups = pl.Groups({"both": ["left", "right"], "last": [-1]})
+    found = pl.Ablation(features=groups, fill=0)(Several(), GIVEN)
+    assert found.extra["players"].tolist() == [[43, 100]] * 2
+    assert found.values["rest"].tolist() == [[0, 100]] * 2
+    with pytest.raises(UnknownName) as caught:
+        pl.Ablation(features=pl.Groups({"a": ["lift"]}))(Several(), GIVEN)
+    assert "left" in caught.value.do
+
+
+def test_columns_are_named() -> None:
+    table = pl.Table(columns=("age", "sex"), categories={"sex": ("f", "m")}, one_hot=("sex",))
+    assert read(pl.Columns(), {"age": 1, "sex": "m"}, nn.Linear(3, 1), inputs=table).names == ("age", "sex")

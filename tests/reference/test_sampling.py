@@ -33,7 +33,7 @@ X = torch.rand(2, 14, dtype=torch.float64, generator=torch.Generator().manual_se
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-@pytest.mark.parametrize("budget", [40, 101, 500, 5000, 20000])
+@pytest.mark.parametrize("budget", [50, 101, 500, 5000, 20000])
 def test_never_more_predictions_than_the_budget(name: str, budget: int) -> None:
     net = Counting()
     box = pl.BlackBox(lambda rows: net(torch.from_numpy(rows)).detach().numpy(), task="regression")
@@ -54,6 +54,21 @@ def test_a_tolerance_stops_early_each_row_by_itself(name: str) -> None:
     for row in range(2):
         alone = method(budget=4000, tolerance=0.2)(Counting(), X[row : row + 1])
         assert torch.allclose(alone.values[0], stopped.values[row], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_a_small_budget_does_not_seem_exact(name: str) -> None:
+    """With fewer pairs than parts a regression fits perfectly, and would stop at once."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(30, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1)).double()
+    x = 3 * torch.rand(1, 30, dtype=torch.float64)
+    result = getattr(pl, name)(budget=300, tolerance=0.01)(net, x)
+    assert result.receipt.rows_forward > 200
+    truth = pl.PermutationSHAP(budget=20000)(net, x).values
+    wrong = (result.values - truth).abs()
+    assert float((wrong <= 4 * result.standard_error + 1e-3).double().mean()) > 0.9
+    with pytest.raises(errors.OptionError, match="at least 6"):
+        getattr(pl, name)(budget=50)(net, x)
 
 
 @pytest.mark.parametrize("name", SAMPLED)

@@ -58,6 +58,7 @@ class GameAttributor(Attributor):
             base_score=None if solved.base is None else solved.base.to(like),
             notes=game.players.notes,
             extra={"players": solved.values.T, "names": game.players.names, "hidden_by": type(game.fill).__name__}
+            | areas(game)
             | solved.extra,
             asked=(game.asked.saved(),),
         )
@@ -136,23 +137,29 @@ class SampledAttributor(GameAttributor):
 
     def solve(self, game: Game) -> Solved:
         allowed = self.budget // game.cost
-        if game.n <= 24 and 2**game.n <= allowed:
+        if self.countable(game, allowed):
             return self.exact(game)
         self.refuse_too_few(game, allowed)
         if self.tolerance is None:
             return self.estimate(game, allowed, 1.0)
-        found = self.estimate(game, allowed, SHARES[0])
+        # A share that hardly determines the values would also seem to be exact.
+        first, *rest = [share for share in SHARES if share * allowed >= 2 * self.least(game.n)] or [1.0]
+        found = self.estimate(game, allowed, first)
         settled = found.settled(self.tolerance)
-        for share in SHARES[1:]:
+        for share in rest:
             if bool(settled.all()):
                 break
             found = found.where(settled, self.estimate(game, allowed, share))
             settled = settled | found.settled(self.tolerance)
         return found
 
+    def countable(self, game: Game, allowed: int) -> bool:
+        """Whether all coalitions can be asked."""
+        return game.n <= 24 and 2**game.n <= allowed
+
     def least(self, n: int) -> int:
-        """The fewest coalitions that say anything about n players."""
-        return n + 3
+        """The fewest coalitions from which n values and their errors can be told: more pairs than values."""
+        return 2 * n + 2
 
     def refuse_too_few(self, game: Game, allowed: int) -> None:
         """Refuse a budget below the least."""
@@ -191,6 +198,12 @@ def same(then: Any, now: Any) -> bool:
     if not isinstance(now, Tensor) or not isinstance(then, Tensor):
         return True
     return then.shape == now.shape and torch.equal(then.to(now), now)
+
+
+def areas(game: Game) -> dict[str, Any]:
+    """Which part each place of a picture belongs to, where parts do not overlap."""
+    labels = getattr(game.players, "labels", None)
+    return {} if labels is None or game.ask.site is not None or game.ask.inputs.ndim != 4 else {"labels": labels}
 
 
 def joined(parts: list[Found]) -> Found:

@@ -31,7 +31,20 @@ Weights = Annotated[
 ]
 Predict = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:FUNCTION", help="A predict function (rows in, numbers out) instead of a model."),
+    typer.Option(
+        metavar="MODULE:THING",
+        help="Instead of a model: a predict function (rows in, numbers out), an object with predict_proba or predict "
+        "(a scikit-learn pipeline), or a .onnx file.",
+    ),
+]
+Background = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Rows (training data) that stand for hidden columns; without, those of the input."
+    ),
+]
+Task = Annotated[
+    str | None, typer.Option(metavar="NAME", help="What the answers are: classification, regression, image or tokens.")
 ]
 Given = Annotated[
     str,
@@ -112,12 +125,16 @@ def explain(
     std: Std = None,
     size: Size = None,
     columns: ColumnNames = None,
+    background: Background = None,
+    task: Task = None,
     trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Explain an input: what the model says, why, and whether to believe the why.
 
     pellucid explain --model my_package.nets:build --weights w.safetensors --input cat.jpg --out why.html
+
+    pellucid explain --predict bank:pipeline --input rows.csv --row 3 --background train.csv
     """
     from pellucid.cli.explaining import Report, explained
     from pellucid.cli.opening import Wanted
@@ -131,6 +148,8 @@ def explain(
         std=std,
         size=size,
         columns=columns,
+        background=background,
+        task=task,
         trust=trust,
     )
     report = Report(target=target, methods=tuple(method or ()), at=at, row=row, out=out, save=save)
@@ -158,6 +177,8 @@ def check(
     std: Std = None,
     size: Size = None,
     columns: ColumnNames = None,
+    background: Background = None,
+    task: Task = None,
     trust: Trust = False,
     as_json: Json = False,
 ) -> None:
@@ -177,6 +198,8 @@ def check(
         std=std,
         size=size,
         columns=columns,
+        background=background,
+        task=task,
         trust=trust,
     )
     asked = Question(target=target, methods=tuple(method or ()), at=at, row=row, fail_under=fail_under)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pellucid.catalogue import entry
+from pellucid.cli.backing import complete
 from pellucid.cli.console import emit, say, sheet, working
 from pellucid.cli.opening import Wanted, opened
 from pellucid.cli.reading import expected, read
@@ -75,7 +76,7 @@ def answered(wanted: Wanted, given: str, asked: Question) -> list[Answer]:
     from pellucid.evaluate.check import check
 
     model = opened(wanted, given)
-    inputs = read(given, model.modality.kind, asked.row)
+    inputs = complete(read(given, model.modality.kind, asked.row), model.modality)
     target = as_target(asked.target, model.classes)
     results = [find(name)()(model, inputs, target, at=asked.at) for name in asked.methods]
     enough = ENOUGH.get(asked.fail_under or "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.catalogue import entry
+from pellucid.cli.backing import complete
 from pellucid.cli.console import command, drawn, emit, say, sheet, working, writing
 from pellucid.cli.opening import Wanted, opened
 from pellucid.cli.reading import as_file, expected, read
@@ -35,9 +36,10 @@ def explained(wanted: Wanted, given: str, report: Report, *, seed: int, memory: 
     expected(given)
     with working(seed, memory):
         model = opened(wanted, given)
-        inputs = read(given, model.modality.kind, report.row)
+        inputs = complete(read(given, model.modality.kind, report.row), model.modality)
         path = as_file(given)
-        made = explanations(model, inputs, report, path.name if path else "a sentence")
+        place = f", row {report.row}" if model.modality.kind == "table" and report.row not in ("0", "all") else ""
+        made = explanations(model, inputs, report, path.name + place if path else "a sentence")
     finish(made, report, as_json)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pellucid.cli.backing import Sheet, sheet, table_of, truths
 from pellucid.cli.console import note
+from pellucid.cli.predicting import Predictor, is_onnx, predictor
 from pellucid.errors import OptionError
 
 if TYPE_CHECKING:
-    from pellucid.core.modality import Modality
+    from collections.abc import Sequence
+
+    from pellucid.core.modality import Modality, Table
 
 MOST_NAMES = 10**6
 SOURCES = ("demo", "torchvision", "timm", "hf")
@@ -30,18 +34,22 @@ class Wanted:
     std: str | None = None
     size: str | None = None
     columns: str | None = None
+    background: str | None = None
+    task: str | None = None
     trust: bool = False
 
 
 def opened(wanted: Wanted, given: str | None) -> Any:
     """The model or black box; what it reads is taken from the options, from the model, or from the kind of input."""
     if (wanted.model is None) == (wanted.predict is None):
-        do = "Say --model NAME (try demo:digits), or --predict module:function."
+        do = "Say --model NAME (try demo:digits), or --predict module:thing."
         raise OptionError(
             expected="one of --model and --predict", got="none" if wanted.model is None else "both", do=do
         )
     classes = None if wanted.classes is None else names_in(wanted.classes, "--classes")
     look_here(wanted.predict or wanted.model or "")
+    if is_onnx(wanted.model):
+        wanted = replace(wanted, model=None, predict=wanted.model)
     inputs = declared(wanted)
     return black_box(wanted, inputs, classes, given) if wanted.predict else network(wanted, inputs, classes, given)
 
@@ -57,24 +65,79 @@ def network(wanted: Wanted, inputs: Modality | None, classes: list[str] | None, 
     """A loaded model; one that does not say what it reads is given what the input looks like."""
     from pellucid.loading import load
 
-    model = load(wanted.model, wanted.weights, inputs, classes, wanted.trust)
+    options = {} if wanted.task is None else {"task": wanted.task}
+    model = load(wanted.model, wanted.weights, inputs, classes, wanted.trust, **options)
     if model.modality.kind == "tensor":
         model.modality = implied(given) or model.modality
+    if wanted.background is not None:
+        model.modality = backed(model.modality, wanted.background)
     return model
+
+
+def backed(modality: Any, given: str) -> Modality:
+    """What a network reads, with the rows of a file for its hidden columns."""
+    if modality.kind != "table":
+        raise no_table(given)
+    rows = background(given, modality.columns)
+    rows.has(modality.columns)
+    return replace(modality, background=rows.whole(modality.columns, modality.categories))
 
 
 def black_box(wanted: Wanted, inputs: Modality | None, classes: list[str] | None, given: str | None) -> Any:
     """A predict function as a black box."""
     from pellucid.core.blackbox import BlackBox
     from pellucid.core.modality import Text
-    from pellucid.loading.factory import attribute
 
     if wanted.weights is not None:
         do = "Load them inside the function's module."
         raise OptionError(expected="no --weights beside --predict", got=repr(wanted.weights), do=do)
-    if inputs is None and given is not None:
+    asked = predictor(str(wanted.predict))
+    table = (
+        None if given is None or getattr(inputs, "kind", "table") != "table" else tabled(asked, inputs, wanted, given)
+    )
+    if table is None and wanted.background is not None:
+        raise no_table(given)
+    if table is not None:
+        asked = replace(asked, truths=truths(table))
+    elif inputs is None and given is not None:
         inputs = implied(given) or (Text() if is_text(given) else None)
-    return BlackBox(attribute(str(wanted.predict)), inputs=inputs, classes=classes)
+    box = BlackBox(asked, inputs=table or inputs, classes=classes or asked.classes, task=wanted.task or asked.task)
+    if box.classes is None and asked.named is not None and table is not None:
+        import numpy as np
+
+        box.classes = asked.named(asked.shown(table.decode(np.zeros((1, len(table.columns))))))
+    return box
+
+
+def tabled(asked: Predictor, inputs: Modality | None, wanted: Wanted, given: str) -> Table | None:
+    """The table that the input and the background make; None where the input is none."""
+    from pellucid.cli.reading import as_file
+
+    path, columns = as_file(given), getattr(inputs, "columns", None)
+    rows = None if path is None else sheet(path, columns or asked.columns)
+    if rows is None:
+        return None
+    behind = None if wanted.background is None else background(wanted.background, columns or asked.columns)
+    return table_of(asked, rows, behind, columns)
+
+
+def background(given: str, names: Sequence[str] | None) -> Sheet:
+    """The rows of a file for --background."""
+    from pellucid.cli.reading import as_file, missing
+
+    path = as_file(given)
+    if path is None:
+        raise missing(given, "a file of background rows")
+    found = sheet(path, names)
+    if found is None:
+        raise no_table(given)
+    return found
+
+
+def no_table(given: str | None) -> OptionError:
+    """The error for a background of what is no table."""
+    do = "Give rows with named columns: .csv, .tsv or .json."
+    return OptionError(expected="a table with --background", got=repr(given), do=do)
 
 
 def declared(wanted: Wanted) -> Modality | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +233,21 @@ def column_names(path: Path) -> tuple[str, ...] | None:
     first = found[0] if isinstance(found, list) and found else found
     scalars = isinstance(first, dict) and all(isinstance(each, str | int | float) for each in first.values())
     return tuple(map(str, first)) if scalars and first else None
+
+
+def columns_of(path: Path, names: Sequence[str] | None = None) -> dict[str, list[Any]] | None:
+    """All rows of a table file by column, those of an array by ``names``; None where columns have no names."""
+    suffix = path.suffix.lower()
+    if suffix in TABLES:
+        found = table(path, "table", "all")
+    elif suffix == ".json" and column_names(path):
+        found = from_json(path, "table", "all")
+    elif suffix == ".npy" and names is not None:
+        cells = array(path, "table")
+        if cells.ndim != 2 or cells.shape[1] != len(names):
+            got = f"shape {cells.shape} in {path.name!r}"
+            raise InputError(expected=f"rows of {len(names)} columns", got=got, do="Save rows, one column each.")
+        found = dict(zip(names, cells.T.tolist(), strict=True))
+    else:
+        return None
+    return {str(name): each if isinstance(each, list) else [each] for name, each in found.items()}

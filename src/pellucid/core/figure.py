@@ -54,19 +54,24 @@ class Picture(Figure):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Heat(Figure):
-    """A map over a picture: ``values`` (height, width); ``under`` the picture it lies on, of any resolution."""
+    """A map over a picture: ``values`` (height, width); ``under`` the picture it lies on, of any resolution.
+
+    ``edges`` (height, width) numbers the part each place belongs to; the borders between parts are drawn.
+    """
 
     values: NDArray[np.floating]
     limit: float
     signed: bool = True
     under: NDArray[np.uint8] | None = None
+    edges: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bars(Figure):
     """One bar a row, largest first as given: ``values`` (rows,), ``errors`` 95 % half-widths, ``details`` a text a row.
 
-    With ``base`` and ``total`` it is a waterfall: bars are steps from the base value to the total.
+    With ``base`` and ``total`` it is a waterfall: bars are steps from the base value to the total. ``sense`` says what
+    the signs mean where they do not mean towards and away.
     """
 
     labels: tuple[str, ...]
@@ -77,6 +82,58 @@ class Bars(Figure):
     total: float | None = None
     signed: bool = True
     unit: str = ""
+    sense: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Force(Figure):
+    """One bar from ``base`` to ``total``: parts that push up, end to end, then those that push down, back again.
+
+    ``values`` (parts,) are drawn by size; what they leave open is drawn as not accounted for.
+    """
+
+    labels: tuple[str, ...]
+    values: NDArray[np.floating]
+    base: float
+    total: float
+    details: tuple[str, ...] = ()
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Points(Figure):
+    """Dots at ``x`` and ``y`` (points,), colored by ``shades`` in 0 … 1 where given, ``shade_label`` saying of what.
+
+    With ``rows``, y is a row's number (the first at the top) plus an offset within ±0.5. With ``columns``, x is a
+    column's number plus an offset. ``shade_ends`` are the words, or numbers, at both ends of the color scale.
+    """
+
+    x: NDArray[np.floating]
+    y: NDArray[np.floating]
+    shades: NDArray[np.floating] | None = None
+    shade_label: str = ""
+    shade_ends: tuple[str, str] = ("low", "high")
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    x_label: str = ""
+    y_label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Matrix(Figure):
+    """Cells of signed ``values`` (rows, columns) with names; NaN is an empty cell.
+
+    ``breaks`` are rows with a gap above; a row without a name belongs to the named one above it. Small matrices show
+    their numbers.
+    """
+
+    values: NDArray[np.floating]
+    row_names: tuple[str, ...]
+    column_names: tuple[str, ...]
+    limit: float
+    signed: bool = True
+    breaks: tuple[int, ...] = ()
+    sense: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

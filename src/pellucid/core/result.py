@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pellucid.core import drawing, interchange
 from pellucid.core.evidence import Evidence
 from pellucid.core.figure import Figure, Grid
 from pellucid.core.leaves import named
@@ -125,14 +126,19 @@ class Attribution:
 
     def figure(self, row: int = 0, limit: float | None = None) -> Figure:
         """The values of one row, drawn the way its kind of input is read."""
-        values, inputs = self.array(row), self.input_array(row)
-        rest: dict[str, Any] = {}
-        if self.base_score is not None:
-            rest = {"base": float(self.base_score[row]), "total": float(self.score[row])}
-        if self.standard_error is not None:
-            rest["errors"] = 1.96 * np.asarray(main_tensor(self.standard_error)[row].detach().cpu().double())
-        title = f"{self.method.name} · {self.target_words(row)}" + (f" · at {self.at}" if self.at else "")
-        return self.modality.map_figure(values, inputs, title=title, limit=limit, **rest)
+        return drawing.figure_of(self, row, limit)
+
+    def parts_figure(self, row: int = 0, most: int = 12) -> Figure:
+        """The parts of one row as bars, a waterfall where values add up from a baseline; the rest stands together."""
+        return drawing.parts_figure(self, row, most)
+
+    def force_figure(self, row: int = 0) -> Figure:
+        """The parts of one row as one bar: up from the baseline, then down to the score."""
+        return drawing.force_figure(self, row)
+
+    def interactions_figure(self, row: int = 0) -> Figure:
+        """How much each two parts of one row do together, as a matrix."""
+        return drawing.interactions_figure(self, row)
 
     def plot(self, row: int = 0) -> Any:
         """Draw with matplotlib."""
@@ -162,6 +168,10 @@ class Attribution:
         if self.standard_error is not None:
             columns["standard_error"] = np.asarray(main_tensor(self.standard_error)[row].detach().cpu()).ravel()
         return pandas.DataFrame(columns)
+
+    def to_shap(self) -> Any:
+        """All rows as a ``shap.Explanation``, for the plots of the package shap."""
+        return interchange.to_shap(self)
 
     def save(self, path: Any) -> None:
         """Write arrays and a JSON header to one safetensors file; nothing in it is ever executed."""

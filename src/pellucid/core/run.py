@@ -228,14 +228,13 @@ class Run:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Answer inside ``torch.inference_mode()`` as outside of it; what a progress bar draws at random is put back."""
-    state = random.getstate() if current_settings().progress else None
+    """Answer inside ``torch.inference_mode()`` as outside of it; what libraries draw at random is put back."""
+    state = random.getstate()
     try:
         with torch.inference_mode(False):
             yield
     finally:
-        if state is not None:
-            random.setstate(state)
+        random.setstate(state)
 
 
 @contextmanager

@@ -68,6 +68,7 @@ class Game:
         self.players: Players = as_features(features, ask)(ask)
         self.fill: Fill = as_fill(fill) if fill is not None else usual_fill(ask)
         self.hidden = self.fill(ask)
+        self.around = self.fill.around(ask, self.hidden)
         self.asked = Asked()
         self.asked.add(self._keys(torch.ones(1, self.n, dtype=torch.bool)), ask.score[None])
         if before is not None:
@@ -98,7 +99,7 @@ class Game:
 
         def points(numbers: Tensor) -> Tensor:
             shown = self.players.shown(coalitions(numbers // variants)).to(x.device)
-            hidden = self.hidden if variants == 1 else self.hidden[numbers % variants]
+            hidden = self.around(shown, numbers % variants)
             if shown.dtype == torch.bool:
                 return torch.where(shown, x[None], hidden)
             return hidden + shown.to(x.dtype) * (x[None] - hidden)

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from pellucid.core.figure import Bars, Curve
+from pellucid.core.figure import Bars, Curve, Points
 from pellucid.show.steps import Step, extent, steps_of, ticks
 from pellucid.show.words import TOWARDS, clean, number, short, written
 
@@ -23,7 +23,7 @@ def bars(figure: Bars) -> Markup:
     largest = max((abs(each.value) for each in steps if np.isfinite(each.value)), default=1.0)
     body = Markup().join(row(figure, each, (low, high), largest) for each in steps)
     ends = [written(each, figure.unit, False, largest) for each in (low, high)]
-    sense = [TOWARDS] if figure.signed else []
+    sense = [clean(figure.sense) or TOWARDS] if figure.signed else []
     unit = [] if figure.unit in ("", "probability") else [clean(figure.unit)]
     note = Markup('<small class="pl-sense">{}</small>').format(" · ".join(unit + sense)) if unit + sense else ""
     return Markup(
@@ -178,7 +178,7 @@ def band(x: Any, low: Any, high: Any, frame: tuple[float, float, float, float], 
     return Markup('<polygon class="pl-band pl-line-{}" points="{}"/>').format(i % 6, " ".join(there + back))
 
 
-def axes(figure: Curve) -> Markup:
+def axes(figure: Curve | Points) -> Markup:
     """The names of both axes."""
     if not (figure.x_label or figure.y_label):
         return Markup()

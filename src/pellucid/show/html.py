@@ -15,11 +15,23 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from pellucid.core.figure import Bars, Curve, Figure, Grid, Heat, MarkedText, Picture, Sheet
-from pellucid.show import charts
+from pellucid.core.figure import (
+    Bars,
+    Curve,
+    Figure,
+    Force,
+    Grid,
+    Heat,
+    MarkedText,
+    Matrix,
+    Picture,
+    Points,
+    Sheet,
+)
+from pellucid.show import charts, panels
 from pellucid.show.color import level, levels, rules
 from pellucid.show.layers import ALONE, Paper, map_layers
-from pellucid.show.pixels import composed, frame, peaks, png, sharp
+from pellucid.show.pixels import borders, composed, frame, peaks, png, sharp
 from pellucid.show.words import TOWARDS, cell, clean, number, signed
 
 NUMBERED = 0.15
@@ -74,10 +86,20 @@ def heat(figure: Heat, paper: Paper) -> Markup:
     else:
         picture = Markup('<image href="{}" width="{}" height="{}" preserveAspectRatio="none"/>')
         inside = picture.format(png(composed(figure)), short(wide), short(high))
-    drawn = Markup('<svg class="pl-map{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>').format(
-        crisp, short(wide), short(high), alt(figure), inside, marks(figure, wide, high)
+    drawn = Markup('<svg class="pl-map{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>').format(
+        crisp, short(wide), short(high), alt(figure), inside, edges(figure, wide, high), marks(figure, wide, high)
     )
     return drawn + scale(figure.limit, figure.signed, resolution(figure))
+
+
+def edges(figure: Heat, wide: float, high: float) -> Markup:
+    """The borders between the parts of a map."""
+    if figure.edges is None:
+        return Markup()
+    lines, rows, across = borders(figure.edges)
+    path = "".join(f"M{x0} {y0}{f'H{x1}' if y0 == y1 else f'V{y1}'}" for x0, y0, x1, y1 in lines)
+    form = '<path class="pl-edge" transform="scale({:.5g} {:.5g})" d="{}"/>'
+    return Markup(form).format(wide / across, high / rows, path)  # noqa: S704 - a literal
 
 
 def marks(figure: Heat, wide: float, high: float) -> Markup:
@@ -101,7 +123,7 @@ def resolution(figure: Heat) -> str:
     return " · ".join(notes)
 
 
-def scale(limit: float, signs: bool, note: str = "") -> Markup:
+def scale(limit: float, signs: bool, note: str = "", sense: str = TOWARDS) -> Markup:
     """The colors from one limit to the other, the limits in print, and what the sign means."""
     names = levels(signs)
     box = Markup('<rect class="pl-{}" x="{}" width="1.05" height="1"/>')
@@ -115,7 +137,7 @@ def scale(limit: float, signs: bool, note: str = "") -> Markup:
         len(names),
         ramp,
         signed(limit) if signs else number(limit),
-        wrapped('<small class="pl-sense">{}</small>', TOWARDS if signs else ""),
+        wrapped('<small class="pl-sense">{}</small>', sense if signs else ""),
         wrapped('<small class="pl-sense">{}</small>', note),
     )
 
@@ -178,6 +200,19 @@ def curve(figure: Curve, paper: Paper) -> Markup:
     return charts.curve(figure, alt(figure))
 
 
+def force(figure: Force, paper: Paper) -> Markup:
+    return panels.force(figure, alt(figure))
+
+
+def points(figure: Points, paper: Paper) -> Markup:
+    return panels.dots(figure, alt(figure))
+
+
+def matrix(figure: Matrix, paper: Paper) -> Markup:
+    drawn = panels.matrix(figure, alt(figure))
+    return drawn + scale(figure.limit, figure.signed, sense=figure.sense or TOWARDS)
+
+
 def alt(figure: Figure) -> str:
     """What a figure shows, for those who do not see it."""
     return clean(figure.alt or figure.title or figure.caption) or "figure"
@@ -192,6 +227,9 @@ PAINTERS: dict[type[Figure], Callable[[Any, Paper], Markup]] = {
     Picture: picture,
     Heat: heat,
     Bars: bars,
+    Force: force,
+    Points: points,
+    Matrix: matrix,
     Curve: curve,
     MarkedText: marked,
     Grid: grid,

@@ -114,6 +114,27 @@ def peaks(figure: Heat, most: int = 3) -> list[tuple[float, float, int]]:
     return found
 
 
+def borders(labels: Array, most: int = LARGEST) -> tuple[list[tuple[int, int, int, int]], int, int]:
+    """Lines (x0, y0, x1, y1) between cells of different labels, and the rows and columns they are counted in.
+
+    >>> borders(np.array([[0, 1], [0, 1]]))
+    ([(1, 0, 1, 2)], 2, 2)
+    """
+    high, wide = labels.shape
+    rows, across = fit(high, wide, most)
+    cells = np.asarray(labels)[np.arange(rows) * high // rows][:, np.arange(across) * wide // across]
+    level = [(a, y + 1, b, y + 1) for y, a, b in runs(cells[1:] != cells[:-1])]
+    upright = [(x + 1, a, x + 1, b) for x, a, b in runs((cells[:, 1:] != cells[:, :-1]).T)]
+    return level + upright, rows, across
+
+
+def runs(there: Array) -> list[tuple[int, int, int]]:
+    """(row, first, end) of each unbroken stretch of True in the rows of an array."""
+    change = np.diff(np.pad(there.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    (row, first), (_, end) = np.nonzero(change == 1), np.nonzero(change == -1)
+    return list(zip(row.tolist(), first.tolist(), end.tolist(), strict=True))
+
+
 def shown(figure: Heat) -> NDArray[np.uint8]:
     """A map as indexes at the resolution it is drawn with."""
     return index(resized(figure.values, *shape(figure)), figure.limit, figure.signed)

@@ -9,21 +9,36 @@ from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure as Canvas
 from matplotlib.offsetbox import AnnotationBbox, HPacker, TextArea, VPacker
 
-from pellucid.core.figure import Bars, Curve, Figure, Grid, Heat, MarkedText, Picture, Sheet
+from pellucid.core.figure import (
+    Bars,
+    Curve,
+    Figure,
+    Force,
+    Grid,
+    Heat,
+    MarkedText,
+    Matrix,
+    Picture,
+    Points,
+    Sheet,
+)
 from pellucid.show.charts import DASHES
-from pellucid.show.color import code, level, level_color, table, writing
+from pellucid.show.color import code, index, level, level_color, table, writing
 from pellucid.show.html import resolution
-from pellucid.show.pixels import composed, peaks, sharp
+from pellucid.show.panels import LETTER, MOST_NUMBERS, PALEST, colors, end_words, reach, segments, span, spoken
+from pellucid.show.pixels import borders, composed, peaks, sharp
 from pellucid.show.steps import Step, steps_of
 from pellucid.show.words import TOWARDS, cell, clean, columns, number, short, signed, written
 
 LINES = ("#0b6e93", "#b4531f", "#4b7f2a", "#8a4f9e", "#8b6f00", "#5b6770")
 QUIET = "#4d5b66"
 WIDTH = 60
+CAPTION: dict[str, Any] = {"fontsize": 8, "color": QUIET, "parse_math": False}
 
 
 def paint(figure: Figure) -> Canvas:
@@ -52,9 +67,15 @@ def draw(figure: Figure, axes: Any) -> None:
     PAINTERS[next(kind for kind in type(figure).__mro__ if kind in PAINTERS)](figure, axes)
     if figure.title:
         axes.set_title(short(figure.title, 60), parse_math=False, fontsize=10, loc="left", fontweight="bold")
-    if figure.caption:
-        lines = "\n".join(wrap(short(figure.caption, 240), 80))
-        axes.text(0, -0.14, lines, transform=axes.transAxes, va="top", fontsize=8, color=QUIET, parse_math=False)
+    if isinstance(figure, Points):
+        axes.annotate(told(figure), (0, 0), (0, -36), "axes fraction", "offset points", va="top", **CAPTION)
+    elif figure.caption and not isinstance(figure, Matrix | Force):
+        axes.text(0, -0.14, told(figure), transform=axes.transAxes, va="top", **CAPTION)
+
+
+def told(figure: Figure) -> str:
+    """The caption in lines."""
+    return "\n".join(wrap(short(figure.caption, 240), 80))
 
 
 def size(figure: Figure) -> tuple[float, float]:
@@ -66,6 +87,12 @@ def size(figure: Figure) -> tuple[float, float]:
         return 3.6, 3.6
     if isinstance(figure, Bars):
         return 6.5, 0.9 + 0.28 * (len(figure.labels) + 3)
+    if isinstance(figure, Force):
+        return 6.5, 1.9 + 0.16 * len(said(figure))
+    if isinstance(figure, Points):
+        return 6.5, 1.1 + 0.36 * len(figure.rows) if figure.rows else 3.6
+    if isinstance(figure, Matrix):
+        return matrix_size(figure)
     if isinstance(figure, MarkedText):
         return 6.5, 1.0 + 0.42 * len(broken(figure))
     return (6.5, 0.8 + 0.3 * (len(figure.rows) + 1)) if isinstance(figure, Sheet) else (6.5, 3.4)
@@ -81,6 +108,11 @@ def heat(figure: Heat, axes: Any) -> None:
     rows, across = drawn.shape[:2]
     strip = figure.under is None and rows * 3 < across
     axes.imshow(drawn, interpolation="nearest" if sharp(figure) else "antialiased", aspect="auto" if strip else "equal")
+    if figure.edges is not None:
+        lines, high, wide = borders(figure.edges)
+        scale = np.array([across / wide, rows / high])
+        ends = np.array(lines, dtype=float).reshape(-1, 2, 2) * scale - 0.5
+        axes.add_collection(LineCollection(list(ends), colors="#1a1f22", linewidths=0.6, alpha=0.6))
     for x, y, sign in peaks(figure):
         place = (x * across - 0.5, y * rows - 0.5)
         mark = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "black", "lw": 0.8}
@@ -89,7 +121,7 @@ def heat(figure: Heat, axes: Any) -> None:
     colorbar(figure.limit, figure.signed, resolution(figure), axes)
 
 
-def colorbar(limit: float, signs: bool, note: str, axes: Any) -> None:
+def colorbar(limit: float, signs: bool, note: str, axes: Any, sense: str = TOWARDS) -> None:
     """The scale with its limits in print and what the sign means."""
     limit = limit if np.isfinite(limit) and limit > 0 else 1.0
     shades = ScalarMappable(Normalize(-limit if signs else 0, limit), ListedColormap(table(signs)))
@@ -97,7 +129,7 @@ def colorbar(limit: float, signs: bool, note: str, axes: Any) -> None:
     ends = [-limit, 0, limit] if signs else [0, limit]
     bar.set_ticks(ends, labels=[signed(each) if signs else number(each) for each in ends], fontsize=8)
     bar.outline.set_visible(False)
-    label = "\n".join(part for part in (TOWARDS if signs else "", note) if part)
+    label = "\n".join(part for part in (sense if signs else "", note) if part)
     bar.set_label(label, fontsize=8, color=QUIET)
 
 
@@ -113,7 +145,7 @@ def bars(figure: Bars, axes: Any) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False, labelsize=9)
     axes.axvline(0, color="#9aa3ab", lw=0.8, zorder=0)
-    note = " · ".join([clean(figure.unit)] * bool(figure.unit) + [TOWARDS] * figure.signed)
+    note = " · ".join([clean(figure.unit)] * bool(figure.unit) + [clean(figure.sense) or TOWARDS] * figure.signed)
     axes.set_xlabel(note, parse_math=False, fontsize=8, color=QUIET)
 
 
@@ -149,6 +181,106 @@ def curve(figure: Curve, axes: Any) -> None:
         for label, name in zip(legend.get_texts(), figure.lines, strict=True):
             label.set_parse_math(False)
             label.set_text(short(name, 40))
+
+
+def force(figure: Force, axes: Any) -> None:
+    """Up from the baseline in one lane, down to the input's value in the next."""
+    low, high = reach(figure)
+    parts = segments(figure)
+    lanes = max((each.lane for each in parts), default=0)
+    for each in parts:
+        ground = "#9aa3ab" if each.color == "rest" else code(level_color(each.color))
+        axes.barh(each.lane, each.end - each.start, left=each.start, height=0.72, color=ground, ec="white", lw=0.8)
+        wide = abs(each.end - each.start) / (high - low) * 6.2 * 72
+        if wide > LETTER * len(each.label) + 8:
+            ink = "#000000" if each.color == "rest" else writing(level_color(each.color))
+            at = min(each.start, each.end)
+            style: Any = {"textcoords": "offset points", "va": "center", "fontsize": 8, "parse_math": False}
+            axes.annotate(short(each.label), (at, each.lane), (4, 0), color=ink, **style)
+    for value, lane, name, up in ((figure.base, 0, "baseline", -1), (figure.total, lanes, "this input", 1)):
+        axes.plot([value] * 2, [lane - 0.45, lane + 0.45], color="#222222", lw=1.4)
+        text = end_words(figure, name, value)
+        share = (value - low) / (high - low)
+        side = "left" if share < 0.15 else "right" if share > 0.85 else "center"
+        axes.text(
+            value, lane + 0.55 * up, text, ha=side, va="bottom" if up < 0 else "top", fontsize=8, parse_math=False
+        )
+    axes.set_xlim(low, high)
+    axes.set_ylim(lanes + 1.1, -1.1)
+    axes.set_axis_off()
+    axes.text(0, -0.02, "\n".join(said(figure)), transform=axes.transAxes, va="top", fontsize=8, parse_math=False)
+
+
+def said(figure: Force) -> list[str]:
+    """What pushes, in lines that fit."""
+    lines = [line for _, text in spoken(figure) for line in wrap(clean(text), 100, subsequent_indent="    ")]
+    return [*lines, *told(figure).splitlines()]
+
+
+def points(figure: Points, axes: Any) -> None:
+    shades = [LINES[0] if each == "plain" else "#9aa3ab" if each == "rest" else code(level_color(each))
+              for each in colors(figure)]  # fmt: skip
+    axes.scatter(figure.x, figure.y, s=9 if figure.rows else 14, c=shades, lw=0.25, ec="#222222", zorder=3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    if figure.rows:
+        axes.set_xlim(*span(figure.x, zero=True))
+        axes.set_ylim(len(figure.rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(figure.rows)), [short(each, 34) for each in figure.rows], parse_math=False)
+        axes.tick_params(left=False)
+        axes.spines["left"].set_visible(False)
+        axes.axvline(0, color="#9aa3ab", lw=0.8)
+    elif figure.columns:
+        most = max(3, 70 // len(figure.columns))
+        axes.set_xlim(-0.6, len(figure.columns) - 0.4)
+        axes.set_xticks(range(len(figure.columns)), [short(each, most) for each in figure.columns], parse_math=False)
+    if not figure.rows:
+        axes.axhline(0, color="#9aa3ab", lw=0.8, zorder=0)
+    axes.set_xlabel(short(figure.x_label), parse_math=False, fontsize=9)
+    axes.set_ylabel(short(figure.y_label, 50), parse_math=False, fontsize=9)
+    if figure.shades is not None:
+        table = ListedColormap([level_color(f"u{each}") for each in range(PALEST, 17)])
+        bar = axes.figure.colorbar(ScalarMappable(Normalize(0, 1), table), ax=axes, aspect=30, pad=0.02, fraction=0.04)
+        bar.set_ticks([0, 1], labels=[short(each, 20) for each in figure.shade_ends], fontsize=8)
+        for label in bar.ax.get_yticklabels():
+            label.set_parse_math(False)
+        bar.outline.set_visible(False)
+        bar.set_label(short(figure.shade_label, 50), fontsize=8, color=QUIET)
+        bar.ax.yaxis.label.set_parse_math(False)
+
+
+def matrix_size(figure: Matrix) -> tuple[float, float]:
+    """Width and height that leave room for names and, in small matrices, numbers."""
+    rows, across = figure.values.shape
+    name = 0.075 * max((min(len(each), 30) for each in figure.row_names), default=0)
+    head = 0.06 * max((min(len(each), 24) for each in figure.column_names), default=0)
+    cell = 0.5 if max(rows, across) <= MOST_NUMBERS else 0.3
+    tall = 0.34 if max(rows, across) <= MOST_NUMBERS else min(0.24, 7 / max(rows, 1))
+    return max(4.0, name + cell * across + 0.4), head + tall * rows + 1.3
+
+
+def matrix(figure: Matrix, axes: Any) -> None:
+    values, (rows, across) = np.asarray(figure.values, dtype=float), figure.values.shape
+    drawn = table(figure.signed)[index(values, figure.limit, figure.signed)]
+    drawn = np.where(np.isfinite(values)[..., None], drawn, 1.0)
+    axes.imshow(drawn, aspect="auto", interpolation="nearest")
+    axes.set_xticks(range(across), [short(each, 24) for each in figure.column_names], parse_math=False, rotation=90)
+    shown = [i for i, name in enumerate(figure.row_names) if name]
+    ends = [*shown[1:], rows]
+    middle = [(start + end - 1) / 2 for start, end in zip(shown, ends, strict=True)]
+    axes.set_yticks(middle, [short(figure.row_names[i], 30) for i in shown], parse_math=False)
+    axes.tick_params(length=0, labelsize=8)
+    axes.xaxis.tick_top()
+    axes.spines[:].set_visible(False)
+    for each in figure.breaks:
+        axes.axhline(each - 0.5, color="white", lw=3)
+    if max(rows, across) <= MOST_NUMBERS:
+        for (i, j), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                text = signed(value, 2) if figure.signed else number(value, 2)
+                ink = writing(drawn[i, j])
+                axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=ink, parse_math=False)
+    colorbar(figure.limit, figure.signed, told(figure), axes, clean(figure.sense) or TOWARDS)
 
 
 def broken(figure: MarkedText) -> list[list[int]]:
@@ -207,6 +339,9 @@ PAINTERS: dict[type[Figure], Callable[[Any, Any], None]] = {
     Picture: picture,
     Heat: heat,
     Bars: bars,
+    Force: force,
+    Points: points,
+    Matrix: matrix,
     Curve: curve,
     MarkedText: marked,
     Sheet: sheet,

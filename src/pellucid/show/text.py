@@ -8,8 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.core.figure import Bars, Curve, Figure, Grid, Heat, MarkedText, Picture, Sheet
+from pellucid.core.figure import (
+    Bars,
+    Curve,
+    Figure,
+    Force,
+    Grid,
+    Heat,
+    MarkedText,
+    Matrix,
+    Picture,
+    Points,
+    Sheet,
+)
 from pellucid.show.color import share
+from pellucid.show.panels import reach, segments, span, spoken
 from pellucid.show.pixels import fit, gray, resized
 from pellucid.show.steps import Step, extent, steps_of
 from pellucid.show.words import TOWARDS, cell, clean, columns, number, short, signed, written
@@ -62,7 +75,7 @@ def bars(figure: Bars) -> str:
     low, high = extent(figure, steps)
     largest = max((abs(each.value) for each in steps if np.isfinite(each.value)), default=1.0)
     lines = [bar(figure, each, low, high, largest) for each in steps]
-    notes = [clean(figure.unit)] * bool(figure.unit) + [TOWARDS] * figure.signed
+    notes = [clean(figure.unit)] * bool(figure.unit) + [clean(figure.sense) or TOWARDS] * figure.signed
     return "\n".join(lines + [" · ".join(notes)] * bool(notes))
 
 
@@ -87,6 +100,56 @@ def dot(place: float) -> str:
     """A point on the axis."""
     at = min(int(place), BAR - 1)
     return " " * at + "●" + " " * (BAR - 1 - at)
+
+
+def force(figure: Force) -> str:
+    """Both lanes as bars, then what pushes in words."""
+    low, high = reach(figure)
+    parts, lines = segments(figure), [f"baseline {number(figure.base)}, this input {number(figure.total)}"]
+    for lane, name in enumerate(("up", "down", "not accounted for")):
+        ends = [end for each in parts if each.lane == lane for end in (each.start, each.end)]
+        if ends:
+            start, end = (WIDTH // 2 * (each - low) / (high - low) for each in (min(ends), max(ends)))
+            lines.append(f"{padded(name, 18)} " + "".join(block(i, start, end) for i in range(WIDTH // 2)).rstrip())
+    said = [line for _, text in spoken(figure) for line in wrap(clean(text), WIDTH, subsequent_indent="  ")]
+    return "\n".join(lines + said)
+
+
+def points(figure: Points) -> str:
+    """How many dots lie where: a strip a row, or a map on two axes."""
+    x, y = (np.asarray(each, dtype=float) for each in (figure.x, figure.y))
+    there = np.isfinite(x) & np.isfinite(y)
+    x, y = x[there], y[there]
+    left, right = span(x, zero=bool(figure.rows))
+    names = f"across: {clean(figure.x_label) or 'x'}, {number(left)} … {number(right)}"
+    if figure.rows:
+        strips = [crowd(x[np.rint(y) == row], left, right, 44) for row in range(len(figure.rows))]
+        lines = [f"{padded(name, LABEL)} {strip}" for name, strip in zip(figure.rows, strips, strict=True)]
+        return "\n".join([*lines, names])
+    low, high = span(y)
+    at = np.clip(((high - y) / (high - low) * 12).astype(int), 0, 11)
+    lines = ["│" + crowd(x[at == row], left, right, 60) for row in range(12)]
+    return "\n".join([*lines, f"{names}; up: {clean(figure.y_label) or 'y'}, {number(low)} … {number(high)}"])
+
+
+def crowd(x: np.ndarray[Any, Any], low: float, high: float, columns: int) -> str:
+    """Where numbers lie between two ends, denser where there are more."""
+    counts, _ = np.histogram(x, columns, (low, high))
+    return "".join(" ·•●"[min(int(each), 3)] for each in counts).rstrip()
+
+
+def matrix(figure: Matrix) -> str:
+    """A table of numbers where it is small, else cells with signs."""
+    rows, across = figure.values.shape
+    if across <= 8 and rows <= 30:
+        shown = tuple((name, *row) for name, row in zip(figure.row_names, figure.values.tolist(), strict=True))
+        return sheet(Sheet(header=("", *figure.column_names), rows=shown))
+    part = share(figure.values, figure.limit, figure.signed)
+    names = [f"{padded(name, LABEL)} " for name in figure.row_names]
+    drawn = [cells(row[None], TOWARD, AWAY) if figure.signed else cells(row[None], LIGHT, LIGHT) for row in part]
+    key = f"columns: {', '.join(map(clean, figure.column_names))}"
+    lines = [name + line for name, line in zip(names, drawn, strict=True)]
+    return "\n".join([*lines, *wrap(key, WIDTH), f"colors end at {number(figure.limit)}"])
 
 
 def curve(figure: Curve) -> str:
@@ -142,6 +205,9 @@ PAINTERS: dict[type[Figure], Callable[[Any], str]] = {
     Picture: picture,
     Heat: heat,
     Bars: bars,
+    Force: force,
+    Points: points,
+    Matrix: matrix,
     Curve: curve,
     MarkedText: marked,
     Grid: grid,

@@ -11,12 +11,15 @@ from pellucid.core.probe import Probe
 from pellucid.engines.features.named import Columns as Columns
 from pellucid.engines.features.named import Elements as Elements
 from pellucid.engines.features.named import Groups as Groups
+from pellucid.engines.features.named import Inputs as Inputs
 from pellucid.engines.features.players import Boxes as Boxes
 from pellucid.engines.features.players import Features as Features
 from pellucid.engines.features.players import Parts as Parts
 from pellucid.engines.features.players import Players as Players
+from pellucid.engines.features.segments import Superpixels as Superpixels
 from pellucid.engines.features.space import Patches as Patches
 from pellucid.engines.features.space import Windows as Windows
+from pellucid.engines.features.text import Sentences as Sentences
 from pellucid.engines.features.text import Tokens as Tokens
 from pellucid.engines.features.text import Words as Words
 from pellucid.errors import OptionError

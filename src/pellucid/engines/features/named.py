@@ -57,11 +57,34 @@ class Columns(Features):
         return Parts(labels, len(table.columns), shape, table.columns)
 
 
+@dataclass(frozen=True)
+class Inputs(Features):
+    """Each input of a model with several inputs as one part, under its own name.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> net = torch.nn.Bilinear(2, 3, 1)
+        >>> given = {"input1": torch.ones(1, 2), "input2": torch.ones(1, 3)}
+        >>> pl.Ablation(features=pl.Inputs())(net, given).extra["names"]
+        ('input1', 'input2')
+    """
+
+    def __call__(self, ask: Probe) -> Players:
+        if ask.site is not None:
+            do = "Use Elements or Groups at a hidden layer."
+            raise ShapeError(expected="the inputs", got=f"layer {ask.site}", do=do)
+        places, shape = inputs_of(ask), tuple(ask.inputs.shape[1:])
+        labels = torch.zeros(torch.Size(shape).numel(), dtype=torch.long)
+        for i, place in enumerate(places.values()):
+            labels[place] = i
+        return Parts(labels.reshape(1, *shape), len(places), shape, tuple(places))
+
+
 @dataclass(frozen=True, eq=False)
 class Groups(Features):
-    """Parts named by the user: name → column names or element indexes; or a label tensor of the input's shape.
+    """Parts named by the user: name → names of columns or inputs, or element indexes; or labels of the input's shape.
 
-    What is in no group is never hidden.
+    Several inputs are numbered through, one after the other. What is in no group is never hidden.
 
     Example:
         >>> import torch, pellucid as pl
@@ -93,19 +116,38 @@ class Groups(Features):
         return Parts(dense, len(used), shape, tuple(str(each) for each in used.tolist()))
 
     def _named(self, groups: Mapping[str, Any], ask: Probe, shape: tuple[int, ...]) -> Players:
-        table, labels = ask.model.modality, torch.full((1, torch.Size(shape).numel()), -1)
+        labels, places = torch.full((1, torch.Size(shape).numel()), -1), named_places(ask, shape)
         for i, (name, members) in enumerate(groups.items()):
             if not members:
                 raise EmptyError(expected=f"members in group {name!r}", got="none", do="Name columns or indexes.")
             for member in members:
                 if isinstance(member, str):
-                    columns = table.columns if isinstance(table, Table) else ()
-                    if member not in columns or not isinstance(table, Table):
-                        raise UnknownName(expected="a column", got=repr(member), do=nearest(member, columns))
-                    labels[0, table.slots[columns.index(member)]] = i
+                    if member not in places:
+                        raise UnknownName(expected="a column or an input", got=repr(member), do=nearest(member, places))
+                    labels[0, places[member]] = i
                 elif not -labels.shape[1] <= member < labels.shape[1]:
                     want = f"an element 0 … {labels.shape[1] - 1}"
                     raise OptionError(expected=want, got=str(member), do="Groups name elements by their index.")
                 else:
                     labels[0, member] = i
         return Parts(labels.reshape(1, *shape), len(groups), shape, tuple(groups))
+
+
+def named_places(ask: Probe, shape: tuple[int, ...]) -> dict[str, slice]:
+    """Where the elements of each column of a table, or each of several inputs, stand."""
+    table = ask.model.modality
+    if ask.site is not None:
+        return {}
+    if isinstance(table, Table) and shape == (table.slots[-1].stop,):
+        return dict(zip(table.columns, table.slots, strict=True))
+    return inputs_of(ask) if len(ask.leaves.explained) > 1 else {}
+
+
+def inputs_of(ask: Probe) -> dict[str, slice]:
+    """Where the elements of each explained input stand, side by side; a single one without a name is "input"."""
+    leaves, places, start = ask.leaves, {}, 0
+    for i in leaves.explained:
+        size = leaves.tensors[i][0].numel()
+        places[leaves.names[i] or "input"] = slice(start, start + size)
+        start += size
+    return places

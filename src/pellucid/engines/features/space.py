@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -32,12 +33,13 @@ class Patches(Features):
             raise OptionError(expected="a whole number of patches a side", got=repr(self.n), do="Use Patches(7).")
         if len(shape) < 2:
             raise ShapeError(expected="inputs (batch, channels, *space)", got=str(shape), do="Use Elements or Columns.")
-        label, total = torch.zeros(1, dtype=torch.long), 1
+        label, counts = torch.zeros(1, dtype=torch.long), []
         for size in shape[1:]:
-            parts = min(self.n, size)
-            along = (torch.arange(size) * parts).div(size, rounding_mode="floor")
-            label, total = label[..., None] * parts + along, total * parts
-        return Parts(label[None], total, shape)
+            counts.append(min(self.n, size))
+            along = (torch.arange(size) * counts[-1]).div(size, rounding_mode="floor")
+            label = label[..., None] * counts[-1] + along
+        places = itertools.product(*(range(count) for count in counts))
+        return Parts(label[None], prod(counts), shape, tuple(f"patch {', '.join(map(str, each))}" for each in places))
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Windows(Features):
         for length, width, step in zip(space, size, stride, strict=True):
             count = max(0, -(-(length - width) // step)) + 1
             axes.append([slice(i * step, min(i * step + width, length)) for i in range(count)])
-        return Boxes(tuple(itertools.product(*axes)), shape)
+        boxes = tuple(itertools.product(*axes))
+        return Boxes(boxes, shape, tuple(f"window {', '.join(str(side.start) for side in box)}" for box in boxes))
 
 
 def as_axes(given: Any, space: tuple[int, ...], usual: list[int]) -> tuple[int, ...]:

@@ -1,8 +1,4 @@
-"""Fills: what a hidden part is replaced by. Each states what it assumes; ``fill(ask)`` is (variants, batch, *shape).
-
-Asked of a hidden layer, a fill of the inputs is carried through the network to that layer; asked of embedded token
-ids, it is made of ids first.
-"""
+"""Fills made of the input alone: zeros, a constant, means, a blur, noise."""
 
 from __future__ import annotations
 
@@ -15,27 +11,12 @@ import torch
 from torch import Tensor
 
 from pellucid.core.leaves import Leaves
-from pellucid.core.modality import Table, Text
 from pellucid.core.probe import Probe
+from pellucid.engines.fills.rows import background, typical
+from pellucid.engines.fills.seam import Fill
+from pellucid.engines.fills.words import hidden_ids
 from pellucid.engines.points import noise
 from pellucid.errors import OptionError, ShapeError
-
-
-@dataclass(frozen=True)
-class Fill:
-    """What takes the place of a hidden part."""
-
-    assumes: ClassVar[str] = ""
-
-    def __call__(self, ask: Probe) -> Tensor:
-        """(variants, batch, *shape) at the probe's site."""
-        if ask.outer is None or ask.site is None:
-            return self.values(ask, ask.leaves)
-        return torch.stack([ask.outer.record(ask.site, each) for each in self(ask.outer)])
-
-    def values(self, ask: Probe, leaves: Leaves) -> Tensor:
-        """(variants, batch, *shape) for the inputs themselves; ids get ids."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -163,101 +144,9 @@ class Noise(Fill):
         return center[None] + width[None] * draws[:, None]
 
 
-@dataclass(frozen=True, eq=False)
-class Marginal(Fill):
-    """Rows of background data, each in turn: the interventional expectation. Without data, the table's background.
-
-    Example:
-        >>> import torch, pellucid as pl
-        >>> pl.Ablation(fill=pl.Marginal(torch.tensor([[0.0], [1.0]])))(
-        ...     torch.nn.Flatten(), torch.tensor([[2.0]])
-        ... ).values
-        tensor([[1.5000]])
-    """
-
-    assumes: ClassVar[str] = "that hidden and shown parts are independent"
-    data: Any = None
-    most: int = 100
-
-    def values(self, ask: Probe, leaves: Leaves) -> Tensor:
-        rows = background(ask) if self.data is None else ask.model.read(self.data).values
-        if rows is None:
-            do = "Use Marginal(data), or pl.Table(columns, background=rows)."
-            raise OptionError(expected="background data", got="none", do=do)
-        if rows.shape[1:] != leaves.values.shape[1:]:
-            got, shape = str(tuple(rows.shape)), tuple(leaves.values.shape[1:])
-            raise ShapeError(expected=f"background rows of shape {shape}", got=got, do="Give rows like the inputs.")
-        if len(rows) > self.most:
-            rows = rows[torch.linspace(0, len(rows) - 1, self.most).long()]
-        return rows.to(leaves.values)[:, None].expand(len(rows), *leaves.values.shape)
-
-
-@dataclass(frozen=True)
-class MaskToken(Fill):
-    """The mask token in place of hidden tokens (the padding token where the tokenizer has no mask).
-
-    Example:
-        >>> import pellucid as pl
-        >>> heat = pl.Ablation(fill=pl.MaskToken())(pl.load("demo:sentences"), "A good film.")
-        >>> list(heat.values)
-        ['input_ids']
-    """
-
-    assumes: ClassVar[str] = "that the model reads the mask token as a gap"
-
-    def values(self, ask: Probe, leaves: Leaves) -> Tensor:
-        if not leaves.integer:
-            raise ShapeError(expected="token ids", got=str(leaves.values.dtype), do="Use Zeros, Mean or Blur.")
-        return hidden_ids(ask, leaves, mask=True)[None]
-
-
-def as_fill(given: Any) -> Fill:
-    """A fill as it is; a number, array or tensor as a constant; None as zeros."""
-    if given is None:
-        return Zeros()
-    if isinstance(given, Fill):
-        return given
-    try:
-        return Constant(as_numbers(given))
-    except (TypeError, ValueError, RuntimeError):
-        do = "Use e.g. Zeros(), Mean(), Blur(), Constant(0.5), Marginal(data)."
-        raise OptionError(expected="a fill, a number or a tensor", got=repr(given)[:60], do=do) from None
-
-
 def as_numbers(given: Any) -> Tensor:
     """A tensor as it is; a number, list or array with all of its digits."""
     return given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
-
-
-def baseline(given: Any, ask: Probe) -> Tensor:
-    """(batch, *shape): the one point a path starts from."""
-    variants = as_fill(given)(ask)
-    return variants[0] if len(variants) == 1 else variants.mean(0)
-
-
-def hidden_ids(ask: Probe, leaves: Leaves, *, mask: bool) -> Tensor:
-    """Ids with every content token replaced; special tokens stay."""
-    ids, text = leaves.values, ask.model.modality
-    if not isinstance(text, Text):
-        return torch.zeros_like(ids)
-    fill = torch.full_like(ids, text.mask_id if mask else text.pad_id)
-    return torch.where(text.special(ids), ids, fill)
-
-
-def background(ask: Probe) -> Tensor | None:
-    """The table's background rows, encoded, or None."""
-    return ask.model.modality.background_rows() if isinstance(ask.model.modality, Table) else None
-
-
-def typical(ask: Probe, rows: Tensor) -> Tensor:
-    """(1, width): means of numeric columns, the most frequent level of categorical ones."""
-    table, middle = ask.model.modality, rows.mean(0, keepdim=True)
-    columns = zip(table.columns, table.slots, strict=True) if isinstance(table, Table) else ()
-    for name, slot in columns:
-        if name in getattr(table, "categories", ()):
-            levels, counts = rows[:, slot].unique(dim=0, return_counts=True)
-            middle[:, slot] = levels[counts.argmax()]
-    return middle
 
 
 def blurred(x: Tensor, sigma: float) -> Tensor:
