@@ -50,9 +50,7 @@ class ShapleyInteractions(SampledAttributor):
         ([[1.5, 1.5, 1.0]], [0.0, 3.0, 0.0])
     """
 
-    paper: ClassVar[str] = (
-        "Grabisch & Roubens 1999; Sundararajan et al. 2020, arXiv:1902.05622; Tsai et al. 2023, arXiv:2203.00870"
-    )
+    paper: ClassVar[str] = "Grabisch & Roubens 1999; Tsai, Yeh & Ravikumar 2023, arXiv:2203.00870"
     units: ClassVar[str] = "target"
     laws: ClassVar = (DUMMY, SENSITIVE, SYMMETRIC)
     shared: ClassVar[bool] = True

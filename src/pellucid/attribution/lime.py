@@ -102,6 +102,9 @@ class LIME(SampledAttributor):
             return False
         return background(ask) is not None
 
+    def least(self, n: int) -> int:
+        return n + 3
+
     def countable(self, game: Game, allowed: int) -> bool:
         return not self.discretizes(game.ask) and super().countable(game, allowed)
 
