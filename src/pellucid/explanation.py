@@ -28,6 +28,13 @@ GOOD_CHOICES: dict[str, tuple[str, ...]] = {
     "series": ("IntegratedGradients", "SmoothGrad", "Occlusion"),
     "tensor": ("IntegratedGradients", "SmoothGrad", "Ablation"),
 }
+BLACK_BOX_CHOICES: dict[str, tuple[str, ...]] = {
+    "image": ("KernelSHAP", "RISE", "Occlusion"),
+    "table": ("KernelSHAP", "LIME", "Ablation"),
+    "text": ("KernelSHAP", "LIME", "Ablation"),
+    "series": ("KernelSHAP", "RISE", "Occlusion"),
+    "tensor": ("KernelSHAP", "LIME", "Ablation"),
+}
 ORDER: tuple[Verdict, ...] = ("supported", "mixed", "not testable", "not supported")
 
 
@@ -191,9 +198,8 @@ def one_row(studied: Any, inputs: Any, row: int) -> Any:
 
 def suitable(studied: Any, methods: Sequence[Attributor | str] | None) -> list[Attributor]:
     """Methods as objects; the usual ones for the modality where none are named."""
-    names: Sequence[Any] = methods if methods is not None else GOOD_CHOICES[studied.modality.kind]
-    if methods is None and not studied.differentiable:
-        names = ("KernelSHAP", "Occlusion" if studied.modality.kind in ("image", "series") else "Ablation")
+    usual = GOOD_CHOICES if studied.differentiable else BLACK_BOX_CHOICES
+    names: Sequence[Any] = methods if methods is not None else usual[studied.modality.kind]
     return [find(each)() if isinstance(each, str) else each for each in names]
 
 

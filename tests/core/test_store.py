@@ -239,3 +239,20 @@ def test_saving_again_replaces_the_file(written: Path) -> None:
     case = BY_NAME["mlp"]
     result = pl.Saliency()(case.net(), case.given())
     assert saved(result, written).method.name == "Saliency"
+
+
+def test_what_a_method_tells_beside_its_values_is_kept(tmp_path: Path) -> None:
+    """Pairs that act together, names of parts, also of sentences that were asked one by one."""
+    model = pl.load("demo:breast-cancer")
+    rows = torch.randn(2, 30, generator=torch.Generator().manual_seed(0))
+    pairs = pl.ShapleyInteractions(budget=300)(model, rows)
+    pairs.save(tmp_path / "pairs.safetensors")
+    again = pl.read_result(tmp_path / "pairs.safetensors")
+    assert torch.equal(again.extra["interactions"], pairs.extra["interactions"])
+    assert again.extra["names"] == pairs.extra["names"]
+    assert again.interactions_figure().text() == pairs.interactions_figure().text()
+    words = pl.KernelSHAP()(pl.load("demo:sentences"), ["A good film.", "Not a very good film at all."])
+    words.save(tmp_path / "words.safetensors")
+    told = pl.read_result(tmp_path / "words.safetensors").extra
+    assert [len(each.ravel()) for each in told["players"]] == [len(each) for each in told["names"]]
+    assert told["names"][0] == words.extra["names"][0]

@@ -70,7 +70,7 @@ class LIME(SampledAttributor):
     """
 
     paper: ClassVar[str] = "Ribeiro, Singh & Guestrin 2016, arXiv:1602.04938"
-    units: ClassVar[str] = "target per part"
+    units: ClassVar[str] = "the target, per part"
     laws: ClassVar = (LINEAR,)
     budget: int = option(1000, at_least=4, help="predictions allowed per example, the full coalition included")
     ridge: float = option(1.0, at_least=0, help="penalty on the squared slopes; 0 is plain weighted least squares")

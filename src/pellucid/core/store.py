@@ -64,6 +64,8 @@ def save(result: Attribution, path: Any) -> None:
     for name in ("score", "gap", "base_score"):
         if (value := getattr(result, name)) is not None:
             arrays[name] = value
+    for name, each in result.extra.items():
+        arrays |= flat(f"extra@{name}", each)
     for i, each in enumerate(result.asked):
         arrays |= {f"asked#{i}/{name}": array for name, array in each.items()}
     arrays = {name: each.detach().cpu().contiguous().clone() for name, each in arrays.items()}
@@ -78,6 +80,7 @@ def save(result: Attribution, path: Any) -> None:
         "notes": list(result.notes),
         "at": result.at,
         "modality": modality_header(result),
+        "extra": {name: plain(each) for name, each in result.extra.items() if told(each)},
     }
     target = Path(path)
     if not target.parent.is_dir():
@@ -146,8 +149,31 @@ def rebuilt(header: dict[str, Any], arrays: dict[str, Tensor]) -> Attribution:
         evidence=tuple(evidence_of(each) for each in header["evidence"]),
         notes=tuple(header["notes"]),
         at=header["at"],
+        extra=extra(header, arrays),
         asked=asked(arrays),
     )
+
+
+def extra(header: dict[str, Any], arrays: dict[str, Tensor]) -> dict[str, Any]:
+    """What a method told beside its values: arrays, numbers, texts and lists of them."""
+    marked = {name.removeprefix("extra@").partition("#")[0] for name in arrays if name.startswith("extra@")}
+    found = {name: tree(f"extra@{name}", arrays) for name in marked}
+    said = {name: as_tuple(each) for name, each in header.get("extra", {}).items()}
+    return {**said, **{name: list(each) if isinstance(each, tuple) else each for name, each in found.items()}}
+
+
+def as_tuple(value: Any) -> Any:
+    """Lists of JSON as they were: names as a tuple, those of several examples as a list of tuples."""
+    if not isinstance(value, list):
+        return value
+    return [as_tuple(each) for each in value] if any(isinstance(each, list) for each in value) else tuple(value)
+
+
+def told(value: Any) -> bool:
+    """Whether a value can stand in a header as it is."""
+    if isinstance(value, list | tuple):
+        return all(told(each) for each in value)
+    return isinstance(value, str | int | float | bool | type(None))
 
 
 def asked(arrays: dict[str, Tensor]) -> tuple[dict[str, Tensor], ...]:
@@ -161,12 +187,12 @@ def asked(arrays: dict[str, Tensor]) -> tuple[dict[str, Tensor], ...]:
 
 
 def flat(name: str, value: Any) -> dict[str, Tensor]:
-    """A tensor, dict or tuple of tensors under names that ``tree`` understands."""
+    """A tensor, dict, list or tuple of tensors under names that ``tree`` understands."""
     if isinstance(value, Tensor):
         return {name: value}
     if isinstance(value, Mapping):
         return {f"{name}/{key}": each for key, each in named(value).items() if isinstance(each, Tensor)}
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         return {f"{name}#{i}": each for i, each in enumerate(value) if isinstance(each, Tensor)}
     return {}
 
