@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -85,21 +87,23 @@ def picture_cases() -> Iterator[Case]:
             for _ in range(32):
                 plain(x.expand(4, -1, -1, -1).contiguous(memory_format=torch.channels_last))
 
+    explainer = lime_image.LimeImageExplainer(random_state=0)
+
     def theirs() -> Any:
         def predict(images: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
                 return net(torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)).softmax(1).numpy()
 
-        return lime_image.LimeImageExplainer(random_state=0).explain_instance(
-            x[0].permute(1, 2, 0).double().numpy(),
-            predict,
-            labels=(0,),
-            top_labels=None,
-            num_samples=1000,
-            batch_size=8,
-            segmentation_fn=lambda _: segments[0].numpy(),
-            progress_bar=False,
-        )
+        with contextlib.redirect_stderr(io.StringIO()):
+            return explainer.explain_instance(
+                x[0].permute(1, 2, 0).double().numpy(),
+                predict,
+                labels=(0,),
+                top_labels=None,
+                num_samples=1000,
+                batch_size=8,
+                segmentation_fn=lambda _: segments[0].numpy(),
+            )
 
     yield Case(
         "LIME 1000 samples, 49 segments, ResNet-18",

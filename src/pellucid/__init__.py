@@ -42,6 +42,7 @@ PLACES = {
         "Blur",
         "Conditional",
         "Constant",
+        "DeleteToken",
         "Inpaint",
         "Marginal",
         "MaskToken",
@@ -102,6 +103,10 @@ if TYPE_CHECKING:
     from pellucid.attribution.path import IntegratedGradients as IntegratedGradients
     from pellucid.attribution.perturbation import Ablation as Ablation
     from pellucid.attribution.perturbation import Occlusion as Occlusion
+    from pellucid.attribution.propagation.backprop import Deconvolution as Deconvolution
+    from pellucid.attribution.propagation.backprop import GuidedBackprop as GuidedBackprop
+    from pellucid.attribution.propagation.backprop import GuidedGradCAM as GuidedGradCAM
+    from pellucid.attribution.propagation.lrp import LRP as LRP
     from pellucid.attribution.sage import SAGE as SAGE
     from pellucid.attribution.shapley import ExactShapley as ExactShapley
     from pellucid.attribution.shapley import KernelSHAP as KernelSHAP
@@ -149,6 +154,7 @@ if TYPE_CHECKING:
     from pellucid.engines.fills import Blur as Blur
     from pellucid.engines.fills import Conditional as Conditional
     from pellucid.engines.fills import Constant as Constant
+    from pellucid.engines.fills import DeleteToken as DeleteToken
     from pellucid.engines.fills import Inpaint as Inpaint
     from pellucid.engines.fills import Marginal as Marginal
     from pellucid.engines.fills import MaskToken as MaskToken

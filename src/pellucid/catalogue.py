@@ -56,6 +56,18 @@ METHODS: tuple[Entry, ...] = (
         ("VarGrad", EVERYTHING, "Adebayo et al. 2018, arXiv:1810.03307"),
     ),
     *_rows(
+        "propagation.lrp",
+        "propagation",
+        ("LRP", EVERYTHING, "Bach et al. 2015, doi:10.1371/journal.pone.0130140"),
+    ),
+    *_rows(
+        "propagation.backprop",
+        "propagation",
+        ("GuidedBackprop", EVERYTHING, "Springenberg et al. 2015, arXiv:1412.6806"),
+        ("Deconvolution", EVERYTHING, "Zeiler & Fergus 2014, arXiv:1311.2901"),
+        ("GuidedGradCAM", SPATIAL, "Selvaraju et al. 2017, arXiv:1610.02391"),
+    ),
+    *_rows(
         "cam",
         "cam",
         ("CAM", SPATIAL, "Zhou et al. 2016, arXiv:1512.04150"),

@@ -231,7 +231,7 @@ class BackwardGreedy(Greedy):
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 @pytest.mark.parametrize("kind", [Greedy, BackwardGreedy])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "LRP"])  # it refuses foreign functions
 def test_rows_are_halved_when_memory_runs_out(name: str, kind: type[Greedy], most: int) -> None:
     """The values are right and nothing is lost or counted twice, also when the target was not decided yet."""
     case = BY_NAME["cnn"] if fits(name, BY_NAME["cnn"]) else BY_NAME["mlp"]

@@ -129,3 +129,24 @@ def test_every_fill_says_what_it_assumes_and_serves_every_game(fill: Any) -> Non
     result = pl.KernelSHAP(fill=fill, features=pl.Patches(2), budget=64)(FLAT, PICTURES)
     torch.testing.assert_close(result.values.flatten(1).sum(1), result.score - result.base_score, rtol=1e-4, atol=1e-5)
     assert result.extra["hidden_by"] == type(fill).__name__
+
+
+def test_a_deleted_token_is_seen_by_no_other() -> None:
+    """The score with words deleted is that of the text whose words are masked out, its places kept."""
+    model, text = pl.load("demo:sentences"), "Not a very good film."
+    given = model.modality.prepare(text)
+    game = pl.Ablation(fill=pl.DeleteToken(), features=pl.Tokens()).game(model, text, target="positive")
+    shown = np.ones((1, game.n), dtype=bool)
+    shown[0, 0] = False
+    ids, mask = given["input_ids"].clone(), given["attention_mask"].clone()
+    place = int((~model.modality.special(ids[0])).nonzero()[0])
+    ids[0, place], mask[0, place] = model.modality.pad_id, 0
+    with torch.no_grad():
+        answer = model({"input_ids": ids, "attention_mask": mask})
+    score = pl.Ablation()(model, {"input_ids": ids, "attention_mask": mask}, target="positive").score
+    assert answer is not None
+    assert game(shown)[0] == pytest.approx(float(score[0]), abs=1e-5)
+    masked = pl.Ablation(fill=pl.MaskToken(), features=pl.Tokens()).game(model, text, target="positive")(shown)
+    assert abs(masked[0] - game(shown)[0]) > 1e-4
+    with pytest.raises(ShapeError, match="attention_mask"):
+        pl.Ablation(fill=pl.DeleteToken())(model, {"input_ids": given["input_ids"]})

@@ -6,7 +6,7 @@ of them as one flat vector; an integer leaf is explained at the embedding it rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,13 +22,17 @@ HALVES = (torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True, eq=False)
 class Leaves:
-    """Inputs taken apart: ``tensors`` in pytree order, ``explained`` their indexes, ``names`` their paths."""
+    """Inputs taken apart: ``tensors`` in pytree order, ``explained`` their indexes, ``names`` their paths.
+
+    ``tied`` is another leaf that follows the explained one: its index, and points (rows, *shape) → what of it stays.
+    """
 
     spec: Any
     tensors: tuple[Any, ...]
     names: tuple[str, ...]
     explained: tuple[int, ...]
     batch: int
+    tied: tuple[int, Callable[[Tensor], Tensor]] | None = None
 
     @property
     def values(self) -> Tensor:
@@ -68,6 +72,9 @@ class Leaves:
         if points is not None:
             for i, part in zip(self.explained, self.split(points), strict=True):
                 leaves[i] = part
+            if self.tied is not None:
+                i, stays = self.tied
+                leaves[i] = leaves[i] * stays(points).to(leaves[i])
         leaves = [each.to(dtype) if isinstance(each, Tensor) and each.is_floating_point() else each for each in leaves]
         tree = pytree.tree_unflatten(leaves, self.spec)
         if isinstance(tree, Mapping):

@@ -64,9 +64,9 @@ class Game:
     def __init__(
         self, ask: Probe, features: Features | None = None, fill: Any = None, before: Mapping[str, Tensor] | None = None
     ) -> None:
-        self.ask = ask
-        self.players: Players = as_features(features, ask)(ask)
         self.fill: Fill = as_fill(fill) if fill is not None else usual_fill(ask)
+        self.ask = ask = self.fill.asking(ask)
+        self.players: Players = as_features(features, ask)(ask)
         self.hidden = self.fill(ask)
         self.around = self.fill.around(ask, self.hidden)
         self.asked = Asked()

@@ -27,6 +27,7 @@ from pellucid.engines.fills.rows import background as background
 from pellucid.engines.fills.rows import typical as typical
 from pellucid.engines.fills.seam import Around as Around
 from pellucid.engines.fills.seam import Fill as Fill
+from pellucid.engines.fills.words import DeleteToken as DeleteToken
 from pellucid.engines.fills.words import MaskToken as MaskToken
 from pellucid.engines.fills.words import hidden_ids as hidden_ids
 from pellucid.errors import OptionError

@@ -27,6 +27,10 @@ class Fill:
             return self.values(ask, ask.leaves)
         return torch.stack([ask.outer.record(ask.site, each) for each in self(ask.outer)])
 
+    def asking(self, ask: Probe) -> Probe:
+        """The question as this fill needs it asked: as it is, for most."""
+        return ask
+
     def values(self, ask: Probe, leaves: Leaves) -> Tensor:
         """(variants, batch, *shape) for the inputs themselves; ids get ids."""
         raise NotImplementedError

@@ -1,8 +1,8 @@
-"""Fills of texts: the mask token."""
+"""Fills of texts: the mask token, and no token at all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -32,6 +32,34 @@ class MaskToken(Fill):
         if not leaves.integer:
             raise ShapeError(expected="token ids", got=str(leaves.values.dtype), do="Use Zeros, Mean or Blur.")
         return hidden_ids(ask, leaves, mask=True)[None]
+
+
+@dataclass(frozen=True)
+class DeleteToken(Fill):
+    """Hidden tokens are taken out of the attention mask, so that no other token sees them; places keep their numbers.
+
+    Raises: ShapeError for inputs without ``attention_mask``.
+
+    Example:
+        >>> import pellucid as pl
+        >>> heat = pl.Ablation(fill=pl.DeleteToken())(pl.load("demo:sentences"), "A good film.")
+        >>> heat.extra["hidden_by"]
+        'DeleteToken'
+    """
+
+    assumes: ClassVar[str] = "that a text with words left out is still read as a text"
+
+    def asking(self, ask: Probe) -> Probe:
+        if "attention_mask" not in ask.leaves.names or not ask.leaves.integer or ask.site is not None:
+            got, do = str(ask.leaves.names or "one tensor"), "Pass both, or use MaskToken()."
+            raise ShapeError(expected='inputs {"input_ids", "attention_mask"}', got=got, do=do)
+        text = ask.model.modality
+        pad = text.pad_id if isinstance(text, Text) else 0
+        place = ask.leaves.names.index("attention_mask")
+        return replace(ask, leaves=replace(ask.leaves, tied=(place, lambda ids: ids != pad)))
+
+    def values(self, ask: Probe, leaves: Leaves) -> Tensor:
+        return hidden_ids(ask, leaves, mask=False)[None]
 
 
 def hidden_ids(ask: Probe, leaves: Leaves, *, mask: bool) -> Tensor:

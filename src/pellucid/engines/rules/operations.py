@@ -1,0 +1,307 @@
+"""What is done with each operation, by its name in torch: ``handler(rules, func, args, kwargs)``."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pellucid.engines.rules.answers import LinearAnswer, NormAnswer, Ratio
+from pellucid.engines.rules.linear import Epsilon, Gradient, LinearOp, stable
+from pellucid.engines.rules.names import SQUASHING
+
+Handler = Callable[[Any, Any, Any, Any], Any]
+REMEMBERED = 8
+CONVOLUTION_NAMES = ["input", "weight", "bias", "stride", "padding", "dilation", "groups"]
+TRANSPOSED_NAMES = ["input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"]
+GROUP_NAMES = ["input", "num_groups", "weight", "bias", "eps"]
+INSTANCE_NAMES = ["input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps"]
+
+
+def linear(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """y = x Wᵀ + b."""
+    x, weight, *rest = args
+    bias = kwargs.get("bias", rest[0] if rest else None)
+    if weight.requires_grad or not x.requires_grad:
+        return product(rules, func, args, kwargs)
+    op = LinearOp(x.detach(), weight, bias, functional.linear, lambda s, w: s @ w)
+    return obeying(rules, func.__name__, op, x, lambda: func(*args, **kwargs))
+
+
+def convolution(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Convolutions of any rank, transposed ones included."""
+    transposed = "transpose" in func.__name__
+    names = TRANSPOSED_NAMES if transposed else CONVOLUTION_NAMES
+    given = dict(zip(names, args, strict=False)) | kwargs
+    x, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias", None)
+    if weight.requires_grad or not x.requires_grad:
+        return product(rules, func, args, kwargs)
+    there = Convolution(weight.ndim - 2, transposed, tuple(weight.shape[2:]), **given)
+    op = LinearOp(x.detach(), weight, bias, there, lambda s, w: there.back(s, w, x.shape))
+    return obeying(rules, func.__name__, op, x, lambda: func(*args, **kwargs))
+
+
+class Convolution:
+    """A convolution's geometry: forwards, and backwards to its input."""
+
+    def __init__(
+        self,
+        rank: int,
+        transposed: bool,
+        kernel: tuple[int, ...],
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        output_padding: Any = 0,
+        groups: int = 1,
+    ) -> None:
+        self.rank, self.transposed, self.groups = rank, transposed, groups
+        self.stride, self.dilation, self.output_padding = (
+            self.axes(each) for each in (stride, dilation, output_padding)
+        )
+        self.around = (0,) * 2 * rank
+        if padding == "same":
+            spans = [d * (k - 1) for d, k in zip(self.dilation, kernel, strict=True)]
+            self.around = tuple(each for span in reversed(spans) for each in (span // 2, span - span // 2))
+        self.padding = self.axes(0 if isinstance(padding, str) else padding)
+
+    def axes(self, given: Any) -> list[int]:
+        """One number an axis."""
+        several = list(given) if isinstance(given, list | tuple) else [given]
+        return several * self.rank if len(several) == 1 else several
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if any(self.around):
+            x = functional.pad(x, self.around)
+        shape = (self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups)
+        return torch.convolution(x, weight, bias, *shape)
+
+    def back(self, s: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
+        """The gradient by the input, of the given shape, for a gradient of the output."""
+        padded = [*shape]
+        for axis in range(self.rank):
+            before, after = self.around[2 * (self.rank - 1 - axis) :][:2]
+            padded[-self.rank + axis] += before + after
+        like = s.new_empty(1).expand(padded)
+        rest = (self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups)
+        wanted = [True, False, False]
+        slope = torch.ops.aten.convolution_backward(s, like, weight, None, *rest, wanted)[0]
+        for axis in range(self.rank):
+            before = self.around[2 * (self.rank - 1 - axis)]
+            slope = slope.narrow(slope.ndim - self.rank + axis, before, shape[len(shape) - self.rank + axis])
+        return slope
+
+
+def obeying(rules: Any, name: str, op: LinearOp, x: Tensor, compute: Callable[[], Tensor]) -> Tensor:
+    """The output of a linear operation under the rule of its place; remembered for a batch-norm that may follow."""
+    rule = rules.choose(rules.place(name))
+    rules.number += 1
+    rules.note(name, "exact", type(rule).__name__)
+    z, handle = answered(op, rule, x, compute)
+    rules.linear[id(z)] = (z, op, rule, x, handle)
+    for old in list(rules.linear)[:-REMEMBERED]:
+        del rules.linear[old]
+    return z
+
+
+def answered(op: LinearOp, rule: Any, x: Tensor, compute: Callable[[], Tensor]) -> tuple[Tensor, Any]:
+    """An output that obeys a rule, and the handle of the hook that makes it where there is one."""
+    if isinstance(rule, Gradient):
+        return compute(), None
+    if isinstance(rule, Epsilon):  # the plain gradient of scaled relevance: nothing is computed twice
+        z = compute()
+        value = z.detach().to(at_least_single(z))
+        share = (value / stable(value, rule.epsilon)).to(z)
+        return z, z.register_hook(lambda g: g * share)
+    return LinearAnswer.apply(x, op.to(at_least_single(x)), rule, lambda: compute().detach()), None
+
+
+def at_least_single(tensor: Tensor) -> torch.dtype:
+    """Single precision for halves, in which small numbers vanish."""
+    return torch.float32 if tensor.dtype.itemsize < 4 else tensor.dtype
+
+
+def batch_norm(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """A scale and a shift a channel; one that follows a linear operation is folded into its rule."""
+    names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+    given = dict(zip(names, args, strict=False)) | kwargs
+    z, eps = given["input"], given.get("eps", 1e-5)
+    before = rules.linear.pop(id(z), None)
+    if before is None or before[0] is not z or given.get("training"):
+        rules.note("batch_norm", "linear")
+        return func(*args, **kwargs)
+    _, op, rule, x, handle = before
+    if handle is not None:
+        handle.remove()
+    factor = (given["running_var"] + eps).rsqrt()
+    factor = factor if given.get("weight") is None else factor * given["weight"]
+    shift = -given["running_mean"] * factor
+    shift = shift if given.get("bias") is None else shift + given["bias"]
+    rules.note("batch_norm", "exact", type(rule).__name__)
+    return answered(op.scaled(factor, shift), rule, x, lambda: func(*args, **kwargs))[0]
+
+
+def squashing(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """An elementwise non-linearity: relevance passes through."""
+    x, *rest = args
+    rules.note(func.__name__, "exact", "pass")
+    options = {name: value for name, value in kwargs.items() if name != "inplace"}
+    inplace = bool(kwargs.get("inplace")) or func.__name__.endswith("_")
+    plain: Any = getattr(torch.Tensor, func.__name__.rstrip("_")) if func.__name__.endswith("_") else func
+    return Ratio.apply(x, lambda value: plain(value, *rest, **options), inplace)
+
+
+def product(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Two factors that both come from the inputs get half of the relevance each; a constant factor is linear."""
+    out = func(*args, **kwargs)
+    tensors = [each for each in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+    if sum(each.requires_grad for each in tensors) < 2:
+        rules.note(func.__name__, "linear")
+        return out
+    rules.note(func.__name__, "exact", "half each")
+    out.register_hook(lambda g: g / 2)
+    return out
+
+
+def power(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """xⁿ hands all its relevance to x; a constant to the power of x is refused."""
+    x, n = args[0], args[1] if len(args) > 1 else kwargs.get("exponent", 2)
+    if isinstance(n, Tensor) and n.requires_grad:
+        raise_unknown(rules, func)
+    rules.note(func.__name__, "exact", "pass")
+    if not isinstance(n, Tensor) and n < 0:
+        return func(*args, **kwargs).detach()
+    return Ratio.apply(x, lambda value: value**n, False)
+
+
+def gate(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """A normalizer (1/√v, a variance, a norm) is taken as given."""
+    rules.note(func.__name__, "approximated", "taken as given")
+    return func(*args, **kwargs).detach()
+
+
+def division(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """a / b: linear in a; b is taken as given."""
+    by = args[1]
+    if isinstance(by, Tensor) and by.requires_grad:
+        rules.note(func.__name__, "approximated", "divisor taken as given")
+        return func(args[0], by.detach(), *args[2:], **kwargs)
+    rules.note(func.__name__, "linear")
+    return func(*args, **kwargs)
+
+
+def softmax(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Its plain gradient: AttnLRP's rule."""
+    rules.note(func.__name__, "approximated", "gradient")
+    return func(*args, **kwargs)
+
+
+def layer_norm(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Linear in what is left when the spread is taken as given."""
+    names = ("input", "normalized_shape", "weight", "bias", "eps")
+    given = dict(zip(names, args, strict=False)) | kwargs
+    x, dims = given["input"], tuple(range(-len(given["normalized_shape"]), 0))
+    value = x.detach()
+    rules.note(func.__name__, "exact", "spread taken as given")
+    centered = func.__name__ == "layer_norm"
+    eps = given.get("eps") or (torch.finfo(x.dtype).eps if not centered else 1e-5)
+    mean = value.mean(dims, keepdim=True) if centered else 0.0
+    inverse = ((value - mean).square().mean(dims, keepdim=True) + eps).rsqrt()
+    return NormAnswer.apply(x, given.get("weight"), inverse, dims if centered else None, lambda: func(*args, **kwargs))
+
+
+def group_norm(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Layer-norm over groups of channels; an instance norm is one of single channels."""
+    names = INSTANCE_NAMES if func.__name__ == "instance_norm" else GROUP_NAMES
+    given = dict(zip(names, args, strict=False)) | kwargs
+    x, weight = given["input"], given.get("weight")
+    groups = given.get("num_groups", x.shape[1])
+    value = x.detach().reshape(len(x), groups, -1)
+    rules.note(func.__name__, "exact", "spread taken as given")
+    inverse = (value.var(-1, correction=0, keepdim=True) + given.get("eps", 1e-5)).rsqrt()
+    wide = None if weight is None else weight.reshape(1, -1, *[1] * (x.ndim - 2))
+    return NormAnswer.apply(x, wide, inverse, (-1,), lambda: func(*args, **kwargs))
+
+
+def attention(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Scaled dot-product attention, written with its parts."""
+    names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+    given = dict(zip(names, args, strict=False)) | kwargs
+    q, k, v, mask = given["query"], given["key"], given["value"], given.get("attn_mask")
+    if given.get("enable_gqa"):
+        k, v = (each.repeat_interleave(q.shape[-3] // each.shape[-3], -3) for each in (k, v))
+    scale = given.get("scale") or q.shape[-1] ** -0.5
+    with rules:
+        scores = (q @ k.transpose(-2, -1)) * scale
+        if given.get("is_causal"):
+            seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+            scores = scores.masked_fill(~seen, -torch.inf)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        return scores.softmax(-1) @ v
+
+
+def addmm(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """b + x W with constant b and W is a dense layer."""
+    bias, x, weight = args
+    if kwargs or bias.requires_grad or weight.requires_grad or not x.requires_grad:
+        return product(rules, func, args, kwargs)
+    op = LinearOp(x.detach(), weight.t(), bias, functional.linear, lambda s, w: s @ w)
+    return obeying(rules, "addmm", op, x, lambda: func(*args))
+
+
+def matmul(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """x W with a constant matrix W is a dense layer; anything else a product."""
+    x, weight = args[0], args[1] if len(args) > 1 else kwargs.get("other")
+    constant = isinstance(weight, Tensor) and weight.ndim == 2 and not weight.requires_grad and x.requires_grad
+    if not constant or x.ndim < 2:
+        return product(rules, func, args, kwargs)
+    op = LinearOp(x.detach(), weight.t(), None, functional.linear, lambda s, w: s @ w)
+    return obeying(rules, "matmul", op, x, lambda: func(*args, **kwargs))
+
+
+def raise_unknown(rules: Any, func: Any) -> None:
+    """Refuse an operation that has no rule."""
+    from pellucid.errors import GradientError
+
+    place = rules.place(func.__name__)
+    where = f"{place.operation} in {place.path or 'the model itself'}"
+    do = "Give it a rule, write it with operations that have one, or ask a gradient method."
+    raise GradientError(expected="operations with a rule", got=where, do=do)
+
+
+HANDLERS: dict[str, Handler] = {
+    "linear": linear,
+    "batch_norm": batch_norm,
+    "layer_norm": layer_norm,
+    "rms_norm": layer_norm,
+    "group_norm": group_norm,
+    "instance_norm": group_norm,
+    "scaled_dot_product_attention": attention,
+    "addmm": addmm,
+    **dict.fromkeys([f"conv{t}{d}d" for t in ("", "_transpose") for d in (1, 2, 3)], convolution),
+    **dict.fromkeys(SQUASHING, squashing),
+    **dict.fromkeys(["mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__", "bmm", "baddbmm"], product),
+    **dict.fromkeys(["einsum", "bilinear", "glu", "dot", "outer"], product),
+    **dict.fromkeys(["matmul", "__matmul__", "__rmatmul__", "mm"], matmul),
+    **dict.fromkeys(["pow", "__pow__", "square", "pow_"], power),
+    **dict.fromkeys(["rsqrt", "reciprocal", "var", "std", "norm", "var_mean", "linalg_vector_norm"], gate),
+    **dict.fromkeys(["div", "div_", "true_divide", "__truediv__", "__rtruediv__", "__itruediv__"], division),
+    **dict.fromkeys(["softmax", "_softmax", "log_softmax"], softmax),
+}
+UNMODED = {name: (lambda *_: False) for name in dir(functional) if name.startswith("has_torch_function")}
+
+
+def same_function(func: Any) -> Any:
+    """A function of torch that is written in Python, for its parts to be met one by one; None for others."""
+    if not isinstance(func, types.FunctionType) or not (func.__module__ or "").startswith("torch."):
+        return None
+    opened = types.FunctionType(
+        func.__code__, {**func.__globals__, **UNMODED}, func.__name__, func.__defaults__, func.__closure__
+    )
+    opened.__kwdefaults__ = func.__kwdefaults__
+    return opened
