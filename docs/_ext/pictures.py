@@ -9,7 +9,7 @@ from pellucid import catalogue, load
 from pellucid.demo import parts
 
 # Where bars or words say more than a map of 64 pixels.
-DEMOS = {"shapley": "breast-cancer", "lime": "breast-cancer"}
+DEMOS = {"shapley": "diabetes", "lime": "breast-cancer"}
 AT = {"Conductance": "stem.0"}
 EXAMPLE = 3
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pellucid.catalogue import METHODS
+
 ROOT = Path(__file__).parents[2]
 PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.exists()]
 FENCE = re.compile(r"(<!-- not run: [^>]+ -->\s*\n)?^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
@@ -50,13 +52,35 @@ def test_the_sections_of_a_docstring_become_fields(monkeypatch: pytest.MonkeyPat
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["GradCAM", "KernelSHAP", "Conductance"])
+def budgets(name: str) -> dict[str, int]:
+    """Small ones, for methods that have them."""
+    from dataclasses import fields
+
+    from pellucid import catalogue
+
+    return {each.name: 300 for each in fields(catalogue.find(name)) if each.name == "budget" and each.default}
+
+
+@pytest.mark.parametrize("name", [row.name for row in METHODS])
 def test_a_method_has_a_picture(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
     import pictures
 
     from pellucid import catalogue
 
+    pictures.draw(catalogue.entry(name), tmp_path / "pictures", **budgets(name))
     lines = pictures.shown(catalogue.entry(name), tmp_path / "pictures")
     assert lines[0] == f".. figure:: pictures/{name}.png"
     assert (tmp_path / "pictures" / f"{name}.png").stat().st_size > 5000
+
+
+FORMULA = re.compile(r"^( *)\.\. math:: *((?:.*\n)(?:\1 +.*\n|\n)*)", flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [row.name for row in METHODS])
+def test_the_formula_of_a_method_can_be_shown(name: str) -> None:
+    mathml = pytest.importorskip("docutils.utils.math.latex2mathml")
+    from pellucid import catalogue
+
+    for found in FORMULA.finditer(catalogue.find(name).__doc__ or ""):
+        mathml.tex2mathml(" ".join(found[2].split()), as_block=True)

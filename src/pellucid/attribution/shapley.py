@@ -103,7 +103,7 @@ class KernelSHAP(SampledAttributor):
 class LeverageSHAP(KernelSHAP):
     r"""KernelSHAP whose coalitions are drawn by their leverage in the regression: every size equally often.
 
-    .. math:: q_S \propto \binom{n}{s}^{-1}, \qquad w_S \propto \frac{1}{\binom ns s (n-s)} \Big/ \pi_S
+    .. math:: q_S \propto \binom{n}{s}^{-1}, \qquad w_S \propto \frac{1}{\binom ns s (n-s)\, \pi_S}
 
     The regression and its weights are those of KernelSHAP, :math:`\pi_S` the share of size s that was drawn; large
     coalitions of middle size get more draws.
