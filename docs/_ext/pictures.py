@@ -34,7 +34,8 @@ def draw(row: Any, folder: Path, **options: Any) -> Path:
         import matplotlib.pyplot as plt
 
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = explained(row, **options).plot()
+        result = explained(row, **options)
+        drawn = result.interactions_figure().plot() if "interactions" in result.extra else result.plot()
         drawn.savefig(path, dpi=110, bbox_inches="tight")
         plt.close(drawn)
     return path

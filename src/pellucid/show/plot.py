@@ -141,12 +141,23 @@ def bars(figure: Bars, axes: Any) -> None:
     names = [short(step.label + (f" = {step.detail}" if step.detail else ""), 44) for step in steps]
     axes.set_yticks(range(len(steps)), labels=names, parse_math=False, fontsize=9)
     axes.invert_yaxis()
-    axes.margins(x=0.18)
+    low, high = axis_ends(steps, zero=figure.base is None)
+    axes.set_xlim(low, high)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False, labelsize=9)
-    axes.axvline(0, color="#9aa3ab", lw=0.8, zorder=0)
+    if low <= 0 <= high:
+        axes.axvline(0, color="#9aa3ab", lw=0.8, zorder=0)
     note = " · ".join([clean(figure.unit)] * bool(figure.unit) + [clean(figure.sense) or TOWARDS] * figure.signed)
     axes.set_xlabel(note, parse_math=False, fontsize=8, color=QUIET)
+
+
+def axis_ends(steps: list[Step], *, zero: bool) -> tuple[float, float]:
+    """The ends of the axis: all bars and whiskers, with room for numbers; zero where bars start there."""
+    ends = [edge + sign * each.error for each in steps for edge in (each.start, each.end) for sign in (-1, 1)]
+    finite = [each for each in [*ends, *[0.0] * zero] if np.isfinite(each)] or [0.0]
+    low, high = min(finite), max(finite)
+    room = 0.18 * ((high - low) or abs(high) or 1.0)
+    return low - room, high + room
 
 
 def bar(figure: Bars, step: Step, row: int, axes: Any, largest: float) -> None:
@@ -160,8 +171,10 @@ def bar(figure: Bars, step: Step, row: int, axes: Any, largest: float) -> None:
     if step.after:
         axes.plot([step.end] * 2, [row, row + 1], color="#9aa3ab", lw=0.8, ls=":", zorder=0)
     text = written(step.value, figure.unit, figure.signed and step.moves, largest)
-    right = max(step.start, step.end) + step.error
-    axes.annotate(text, (right, row), (4, 0), textcoords="offset points", va="center", fontsize=8, parse_math=False)
+    back = figure.base is None and step.end < step.start
+    edge = step.end - step.error if back else max(step.start, step.end) + step.error
+    place: dict[str, Any] = {"ha": "right" if back else "left", "va": "center", "textcoords": "offset points"}
+    axes.annotate(text, (edge, row), (-4 if back else 4, 0), fontsize=8, parse_math=False, **place)
 
 
 def curve(figure: Curve, axes: Any) -> None:
