@@ -22,7 +22,7 @@ from pellucid.core.model import Change, Model
 from pellucid.core.outputs import Outputs
 from pellucid.core.reduce import Keep, Mean, Reducer, Weighted
 from pellucid.core.run import Run, half_of
-from pellucid.core.site import EmbeddingSite, Followed, Site, Stop, meet, site_of
+from pellucid.core.site import EmbeddingSite, Followed, Site, Stop, meet, site_of, uncalled
 from pellucid.core.target import Target
 from pellucid.errors import GradientError, LayerError, NonFiniteError, OutputError
 
@@ -156,6 +156,10 @@ class Probe:
     def under(self, *changes: Change) -> Probe:
         """The same question of a changed twin: each change is a context manager factory on the module."""
         return replace(self, changes=self.changes + changes, bound=replace(self.bound, target=self.target, score=None))
+
+    def along(self, *changes: Change) -> Probe:
+        """The same question with other ways back; the answers are the same, so the target and scores are shared."""
+        return replace(self, changes=self.changes + changes)
 
     def select(self, rows: Tensor) -> Probe:
         """The same question for some of the examples, repeated ones included."""
@@ -391,9 +395,3 @@ class Probe:
 def full(values: Tensor) -> Tensor:
     """Values in at least single precision."""
     return values.float() if values.dtype.itemsize < 4 or not values.is_floating_point() else values
-
-
-def uncalled(site: Site | EmbeddingSite) -> LayerError:
-    """The error for a layer that the forward pass does not go through."""
-    do = "Choose a layer (and call) that the forward pass goes through."
-    return LayerError(expected=f"a layer that is called: {site}", got="no call of it, or no floating output", do=do)

@@ -193,3 +193,9 @@ class Squashed(TorchFunctionMode):
         if name in self.makers or (name in self.carriers and args and id(args[0]) in self.made):
             self.made[id(out)] = out
         return out
+
+
+def uncalled(site: Site | EmbeddingSite) -> LayerError:
+    """The error for a layer that the forward pass does not go through."""
+    do = "Choose a layer (and call) that the forward pass goes through."
+    return LayerError(expected=f"a layer that is called: {site}", got="no call of it, or no floating output", do=do)

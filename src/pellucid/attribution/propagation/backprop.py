@@ -20,7 +20,7 @@ CAVEAT = "much of this map is the picture's edges, whatever the model learned; l
 def rectified_gradient(ask: Probe, back: Backwards) -> tuple[Tensor, tuple[str, ...]]:
     """The gradient with another way back through every ReLU, and what a reader must know of it."""
     rules = Rectifiers(back)
-    gradient: Tensor = ask.under(rules.on).gradient()
+    gradient: Tensor = ask.along(rules.on).gradient()
     return gradient, (CAVEAT,) if rules.met else ("no ReLU was met: this is the plain gradient",)
 
 

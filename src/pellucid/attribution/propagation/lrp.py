@@ -112,7 +112,7 @@ class LRP(Attributor):
 
     def attribute(self, ask: Probe) -> Found:
         ledger, composite = Ledger(), self.rules(ask)
-        gradient = ask.under(lambda module: Rules(composite, ledger).on(module)).gradient()
+        gradient = ask.along(lambda module: Rules(composite, ledger).on(module)).gradient()
         blind = any(isinstance(rule, BLIND) for _, rule in composite.entries)
         values = gradient * (stable(ask.inputs, OFF) if blind else ask.inputs)
         reached = values.flatten(1).sum(1)
