@@ -11,15 +11,15 @@ from torch.nn import functional
 from pellucid.attribution.cam import GradCAM
 from pellucid.core.method import Attributor, Found, option
 from pellucid.core.probe import Probe
-from pellucid.engines.rules.rectifiers import Backwards, Rectifiers, deconvolution, guided
+from pellucid.engines.rules.rectifiers import Rectifier, Rectifiers, deconvolution, guided
 
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 CAVEAT = "much of this map is the picture's edges, whatever the model learned; look at its evidence"
 
 
-def rectified_gradient(ask: Probe, back: Backwards) -> tuple[Tensor, tuple[str, ...]]:
+def rectified_gradient(ask: Probe, rectify: Rectifier) -> tuple[Tensor, tuple[str, ...]]:
     """The gradient with another way back through every ReLU, and what a reader must know of it."""
-    rules = Rectifiers(back)
+    rules = Rectifiers(rectify)
     gradient: Tensor = ask.along(rules.on).gradient()
     return gradient, (CAVEAT,) if rules.met else ("no ReLU was met: this is the plain gradient",)
 

@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from pellucid.engines.rules.mode import kept, packed
+
 RECTIFIERS = frozenset({"relu", "relu_"})
-Backwards = Callable[[Tensor, Tensor], Tensor]
+Rectifier = Callable[[Tensor, Callable[[], Tensor], bool], Tensor]
 
 
-def guided(x: Tensor, g: Tensor) -> Tensor:
-    """Only where the input is positive, and only what is positive."""
-    return g.clamp(min=0) * (x > 0)
+def guided(x: Tensor, compute: Callable[[], Tensor], inplace: bool) -> Tensor:
+    """Backwards only what is positive, and only where the input is."""
+    y = compute()
+    y.register_hook(lambda g: g.clamp(min=0))
+    return y
 
 
-def deconvolution(x: Tensor, g: Tensor) -> Tensor:
-    """Only what is positive, wherever it comes from."""
-    return g.clamp(min=0)
-
-
-class Rectified(torch.autograd.Function):
-    """max(x, 0) with another way back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, back: Backwards, inplace: bool) -> Tensor:
-        ctx.back = back
-        ctx.save_for_backward(x.sign())
-        if inplace:
-            ctx.mark_dirty(x)
-            return x.clamp_(min=0)
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (sign,) = ctx.saved_tensors
-        return ctx.back(sign, grads[0]), None, None
+def deconvolution(x: Tensor, compute: Callable[[], Tensor], inplace: bool) -> Tensor:
+    """Backwards only what is positive, wherever it comes from."""
+    value = x.detach()
+    lift = value.clamp(min=0) - value  # a constant, so that the gate of the ReLU is not in the way
+    y = x.add_(lift) if inplace else x + lift
+    y.register_hook(lambda g: g.clamp(min=0))
+    return y
 
 
 class Rectifiers(TorchFunctionMode):
-    """While entered, every ReLU goes backwards by ``back``; other operations have their gradient. ``met`` counts."""
+    """While entered, every ReLU is ``rectify``'s; other operations have their gradient. ``met`` counts."""
 
-    def __init__(self, back: Backwards) -> None:
+    def __init__(self, rectify: Rectifier) -> None:
         super().__init__()
-        self.back, self.met = back, 0
+        self.rectify, self.met = rectify, 0
 
     @contextmanager
     def on(self, _module: nn.Module) -> Iterator[None]:
@@ -56,15 +46,19 @@ class Rectifiers(TorchFunctionMode):
             yield
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
+        with kept() if packed() else nullcontext():
+            return self.answered(func, getattr(func, "__name__", ""), args, kwargs or {})
+
+    def answered(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """The operation, rectified where it is a ReLU."""
         if name not in RECTIFIERS and not clamps_at_zero(name, args, kwargs):
             return func(*args, **kwargs)
         self.met += 1
         x = args[0] if args else kwargs["input"]
         if not (torch.is_grad_enabled() and x.requires_grad):
             return func(*args, **kwargs)
-        return Rectified.apply(x, self.back, name.endswith("_") or bool(kwargs.get("inplace")))
+        inplace = name.endswith("_") or bool(kwargs.get("inplace"))
+        return self.rectify(x, lambda: func(*args, **kwargs), inplace)
 
 
 def clamps_at_zero(name: str, args: Any, kwargs: Any) -> bool:
