@@ -256,3 +256,11 @@ def test_what_a_method_tells_beside_its_values_is_kept(tmp_path: Path) -> None:
     told = pl.read_result(tmp_path / "words.safetensors").extra
     assert [len(each.ravel()) for each in told["players"]] == [len(each) for each in told["names"]]
     assert told["names"][0] == words.extra["names"][0]
+
+
+def test_terms_of_three_parts_keep_their_parts(tmp_path: Path) -> None:
+    result = pl.ShapleyInteractions(order=3).play(lambda z: 6.0 * z[:, 0] * z[:, 1] * z[:, 2] + z[:, 3], 4)
+    result.save(tmp_path / "terms.safetensors")
+    terms = pl.read_result(tmp_path / "terms.safetensors").extra["terms"]
+    assert float(terms[0, 1, 2]) == pytest.approx(6.0)
+    assert set(terms) == set(result.extra["terms"])

@@ -150,3 +150,11 @@ def test_a_deleted_token_is_seen_by_no_other() -> None:
     assert abs(masked[0] - game(shown)[0]) > 1e-4
     with pytest.raises(ShapeError, match="attention_mask"):
         pl.Ablation(fill=pl.DeleteToken())(model, {"input_ids": given["input_ids"]})
+
+
+@pytest.mark.parametrize("fill", [pl.Zeros(), pl.Mean(), pl.Marginal()])
+def test_a_report_says_what_a_fill_assumes(fill: Any) -> None:
+    model = pl.load("demo:breast-cancer")
+    rows = np.asarray(model.modality.background)[:1]
+    page = pl.explain(model, rows, methods=[pl.Ablation(fill=fill)]).html()
+    assert f"hides parts by {type(fill).__name__}, which assumes {fill.assumes}" in " ".join(page.split())

@@ -14,8 +14,8 @@ from torch import nn
 import pellucid as pl
 from pellucid.core.method import question
 from pellucid.engines.features import Features
-from pellucid.engines.features.trees import Tree, clustered, given_tree, halved, halvings, usual_tree
-from pellucid.engines.trees import asks, everything, top
+from pellucid.engines.features.hierarchy import Tree, clustered, given_tree, halved, halvings, usual_tree
+from pellucid.engines.owen import asks, everything, top
 from tests.nets import BY_NAME
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from pellucid.engines.coalitions import every, paired
-from pellucid.engines.solve import shapley_exact, shapley_regression
+from pellucid.engines.solve import exact_values, shapley_regression
 from tests.reference.plain import Tanh3, close
 
 TINY = 1e-12
@@ -115,7 +115,7 @@ def test_row_4_a_budget_for_all_coalitions_gives_the_shapley_value(n: int, seed:
     """Efficiency and the two formulas agree, on any game."""
     random = torch.Generator().manual_seed(seed)
     scores = torch.randn(2**n, 2, generator=random, dtype=torch.float64)
-    values = shapley_exact(scores, n)
+    values = exact_values(scores, n)
     assert float((values.sum(0) - (scores[-1] - scores[0])).abs().max()) < 1e-12
     if n >= 2:
         design = paired(n, 2**n - 2, 0)

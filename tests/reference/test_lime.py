@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import pellucid as pl
-from pellucid.attribution.lime import flips
 from pellucid.core.method import question
+from pellucid.engines.coalitions import bernoulli
 from pellucid.engines.points import generator
 from pellucid.errors import OptionError
 from tests.reference.plain import Array, Tanh3, close, rows
@@ -49,7 +49,7 @@ def solved(z: Array, y: Array, w: Array, ridge: float) -> tuple[Array, float, fl
 
 
 def neighbors(n: int, budget: int, seed: int = 0) -> Array:
-    return np.concatenate([np.ones((1, n)), flips(n, budget - 1, seed).numpy()]).astype(float)
+    return np.concatenate([np.ones((1, n)), bernoulli(budget - 1, n, 0.5, seed).numpy()]).astype(float)
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import pellucid as pl
 from pellucid.engines import masks as engine
 from pellucid.engines import sensitivity
-from pellucid.engines.coalitions import every
-from pellucid.engines.masks import SHIFT_BITS, Clouds, bernoulli, drawn_clouds, drawn_parts, slopes
+from pellucid.engines.coalitions import bernoulli, every
+from pellucid.engines.masks import SHIFT_BITS, Clouds, drawn_clouds, drawn_parts, slopes
 from pellucid.engines.sensitivity import dependence, exact_total_indices, swapped, total_indices
 from pellucid.errors import OptionError, ShapeError
 from tests.reference.plain import Array, Tanh3, close, rows

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from pellucid.attribution.games import GameAttributor, SampledAttributor
-from pellucid.attribution.shapley import all_coalitions
+from pellucid.attribution.shapley import SampledShapley
 from pellucid.core.law import COMPLETE, DUMMY, LINEAR, SENSITIVE, SYMMETRIC
 from pellucid.core.method import Found, option
 from pellucid.core.probe import Probe
 from pellucid.engines.coalitions import Design, Stratum, count_mass, every, paired
 from pellucid.engines.features import Features, as_features
-from pellucid.engines.features.trees import OneByOne, Tree, given_tree, usual_tree
+from pellucid.engines.features.hierarchy import OneByOne, Tree, given_tree, usual_tree
 from pellucid.engines.game import Game
 from pellucid.engines.interactions import SHAPLEY
+from pellucid.engines.owen import asks, owen_values
 from pellucid.engines.proxy import PROXIES, adjusted, root_mass
 from pellucid.engines.solve import Solved, banzhaf_weight, exact_values, sandwich
-from pellucid.engines.trees import asks, owen_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ class Owen(GameAttributor):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressionMSR(SampledAttributor):
+class RegressionMSR(SampledShapley):
     r"""Shapley values of a quick proxy of the model, put right by Monte Carlo on what the proxy missed.
 
     .. math:: \varphi_i = \varphi_i(f) + \sum_{S} \frac{(v - f)(S)}{\pi_S}
@@ -168,18 +168,13 @@ class RegressionMSR(SampledAttributor):
     """
 
     paper: ClassVar[str] = "Witter, Liu & Musco 2025, arXiv:2506.11849"
-    units: ClassVar[str] = "target"
     laws: ClassVar = (COMPLETE, DUMMY, SYMMETRIC)
-    shared: ClassVar[bool] = True
     proxy: str = option(
         "tree", choices=tuple(PROXIES), help="the quick model: boosted trees on a line, a line, or a quadratic form"
     )
 
     def least(self, n: int) -> int:
         return min(4 * n, 2**n)
-
-    def exact(self, game: Game) -> Solved:
-        return all_coalitions(game)
 
     def estimate(self, game: Game, allowed: int, share: float) -> Solved:
         design = paired(game.n, allowed - 2, game.ask.seed, drawn=root_mass).share(share)

@@ -58,6 +58,7 @@ class GameAttributor(Attributor):
             base_score=None if solved.base is None else solved.base.to(like),
             notes=game.players.notes,
             extra={"players": solved.values.T, "names": game.players.names, "hidden_by": type(game.fill).__name__}
+            | {"assumes": game.fill.assumes}
             | areas(game)
             | solved.extra,
             asked=(game.asked.saved(),),
@@ -126,7 +127,6 @@ class SampledAttributor(GameAttributor):
     tolerance: float | None = option(
         None, above=0, help="stop when the 95 % intervals are narrower than this share of the largest value"
     )
-
     resume: Any = option(None, help="a saved result of the same question, or its file: nothing is asked twice")
 
     def before(self, ask: Probe) -> list[Any]:
@@ -145,13 +145,17 @@ class SampledAttributor(GameAttributor):
         # A share that hardly determines the values would also seem to be exact.
         first, *rest = [share for share in SHARES if share * allowed >= 2 * self.least(game.n)] or [1.0]
         found = self.estimate(game, allowed, first)
-        settled = found.settled(self.tolerance)
+        settled = self.settled(found)
         for share in rest:
             if bool(settled.all()):
                 break
             found = found.where(settled, self.estimate(game, allowed, share))
-            settled = settled | found.settled(self.tolerance)
+            settled = settled | self.settled(found)
         return found
+
+    def settled(self, found: Solved) -> Tensor:
+        """(batch,) whether the tolerance is met."""
+        return found.settled(self.tolerance or 0.0)
 
     def countable(self, game: Game, allowed: int) -> bool:
         """Whether all coalitions can be asked."""
@@ -214,8 +218,8 @@ def joined(parts: list[Found]) -> Found:
         torch.cat([part.values for part in parts]),
         standard_error=torch.cat(errors) if errors else None,
         base_score=torch.cat(bases) if bases else None,
-        notes=parts[0].notes,
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         extra={name: [part.extra[name] for part in parts] for name in parts[0].extra}
-        | {"hidden_by": parts[0].extra["hidden_by"]},
+        | {name: parts[0].extra[name] for name in ("hidden_by", "assumes")},
         asked=tuple(part.asked[0] for part in parts),
     )

@@ -17,7 +17,7 @@ from pellucid.core.law import LINEAR
 from pellucid.core.method import Found, option
 from pellucid.core.modality import Table, Text
 from pellucid.core.probe import Probe
-from pellucid.engines.coalitions import BLOCK, every
+from pellucid.engines.coalitions import BLOCK, bernoulli, every
 from pellucid.engines.features import Columns, Features, Superpixels
 from pellucid.engines.fills import background
 from pellucid.engines.game import Game
@@ -117,7 +117,7 @@ class LIME(SampledAttributor):
         if self.discretizes(game.ask):
             z, scores = resampled(game, self.bins, count)
         else:
-            drawn = flips(game.n, count, game.ask.seed)
+            drawn = bernoulli(count, game.n, 0.5, game.ask.seed)
             z, scores = drawn[None], game(drawn)
         z = torch.cat([torch.ones_like(z[:, :1]), z], 1)
         scores = torch.cat([game.full.to(scores)[None], scores])
@@ -158,17 +158,6 @@ class LIME(SampledAttributor):
             got, do = f"width={width:g}, at which all others weigh nothing", "Widen it, or raise the budget."
             raise OptionError(expected="neighbors that differ from the input and count", got=got, do=do)
         return weights
-
-
-def flips(n: int, count: int, seed: int) -> Tensor:
-    """``count`` coalitions (count, n) of players that are each there with probability ½.
-
-    >>> bool(torch.equal(flips(3, 300, 0)[:7], flips(3, 7, 0)))
-    True
-    """
-    random = generator(seed, n, 2)
-    blocks = [torch.rand(BLOCK, n, generator=random) < 0.5 for _ in range(ceil(count / BLOCK))]
-    return torch.cat(blocks)[:count]
 
 
 def resampled(game: Game, bins: int, count: int) -> tuple[Tensor, Tensor]:

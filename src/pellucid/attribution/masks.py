@@ -12,10 +12,10 @@ from pellucid.core.law import DUMMY, LINEAR
 from pellucid.core.method import option
 from pellucid.core.modality import Series
 from pellucid.core.probe import Probe
-from pellucid.engines.coalitions import every
+from pellucid.engines.coalitions import bernoulli, every
 from pellucid.engines.features import Features, Parts, Patches
 from pellucid.engines.game import Game
-from pellucid.engines.masks import Clouds, SoftGrid, bernoulli, drawn_clouds, drawn_parts, slopes, weighted_mean
+from pellucid.engines.masks import Clouds, SoftGrid, drawn_clouds, drawn_parts, slopes, weighted_mean
 from pellucid.engines.sensitivity import dependence, exact_total_indices, swapped, total_indices
 from pellucid.engines.solve import Solved
 from pellucid.errors import OptionError

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pellucid.attribution.games import SHARES
 from pellucid.attribution.importance import Importance
 from pellucid.attribution.shapley import KernelSHAP
 from pellucid.core.method import Method, as_studied, option, question
@@ -28,7 +27,14 @@ from pellucid.errors import OptionError, ShapeError, TargetError
 LOSSES = (None, "log", "squared", "zero-one")
 BLOCK = 2**24
 FILLS = 64
-SURE = 4  # coalitions a feature, below which the residuals say little of the error
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanLoss(KernelSHAP):
+    """KernelSHAP of a LossGame: values (n, rows + 1), settled when those of the last column, the mean loss, are."""
+
+    def settled(self, found: Solved) -> Tensor:
+        return super().settled(found)[-1:].expand(found.values.shape[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,22 +94,8 @@ class SAGE(Method):
             with ask.model.session(), ask.run.progress(type(self).__name__):
                 fill = background(ask, inputs) if self.fill is None else self.fill
                 game = LossGame(ask, features, fill, losses(ask, self.loss))
-                return self.result(ask, game, self.solve(game))
-
-    def solve(self, game: LossGame) -> Solved:
-        """Values (n, rows + 1), the last column that of the mean loss."""
-        inner, allowed = KernelSHAP(budget=self.budget, tolerance=self.tolerance), self.budget // game.cost
-        if game.n <= 24 and 2**game.n <= allowed:
-            return inner.exact(game)
-        inner.refuse_too_few(game, allowed)
-        shares = [share for share in SHARES if self.tolerance and share * allowed >= SURE * game.n] or [1.0]
-        found = inner.estimate(game, allowed, shares[0])
-        for share in shares[1:]:
-            mean = Solved(found.values[:, -1:], None if found.error is None else found.error[:, -1:])
-            if bool(mean.settled(self.tolerance or 0.0)):
-                break
-            found = inner.estimate(game, allowed, share)
-        return found
+                solver = MeanLoss(budget=self.budget, tolerance=self.tolerance)
+                return self.result(ask, game, solver.solve(game))
 
     def result(self, ask: Probe, game: LossGame, solved: Solved) -> Importance:
         """Means over rows, and how sure they are."""

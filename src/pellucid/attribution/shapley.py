@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.attribution.games import GameAttributor, SampledAttributor
-from pellucid.core.law import COMPLETE, DUMMY, LINEAR, SYMMETRIC
+from pellucid.core.law import COMPLETE, DUMMY, LINEAR, SYMMETRIC, Law
 from pellucid.core.method import option
 from pellucid.engines.coalitions import comers, even_mass, every, orders, paired, shapley_mass
 from pellucid.engines.game import Game
@@ -58,7 +58,19 @@ class ExactShapley(GameAttributor):
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelSHAP(SampledAttributor):
+class SampledShapley(SampledAttributor):
+    """Shapley values from drawn coalitions; from all of them where they fit."""
+
+    units: ClassVar[str] = "target"
+    laws: ClassVar[tuple[Law, ...]] = (COMPLETE, DUMMY, LINEAR, SYMMETRIC)
+    shared: ClassVar[bool] = True
+
+    def exact(self, game: Game) -> Solved:
+        return all_coalitions(game)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelSHAP(SampledShapley):
     r"""Shapley values by weighted regression over coalitions of parts; exact where all coalitions fit the budget.
 
     .. math:: \min_\varphi \sum_S \frac{n-1}{\binom ns s (n-s)}
@@ -82,12 +94,6 @@ class KernelSHAP(SampledAttributor):
     """
 
     paper: ClassVar[str] = "Lundberg & Lee 2017, arXiv:1705.07874"
-    units: ClassVar[str] = "target"
-    laws: ClassVar = (COMPLETE, DUMMY, LINEAR, SYMMETRIC)
-    shared: ClassVar[bool] = True
-
-    def exact(self, game: Game) -> Solved:
-        return all_coalitions(game)
 
     def drawn(self, n: int, s: int) -> float:
         """How often coalitions of size s are drawn, in proportion."""
@@ -129,7 +135,7 @@ class LeverageSHAP(KernelSHAP):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PermutationSHAP(SampledAttributor):
+class PermutationSHAP(SampledShapley):
     r"""Shapley values as mean steps along random orders of the parts, each order also walked backwards.
 
     .. math:: \varphi_i = \mathbb E_\pi \bigl[v(\text{before}_\pi(i) \cup i) - v(\text{before}_\pi(i))\bigr]
@@ -152,15 +158,9 @@ class PermutationSHAP(SampledAttributor):
     """
 
     paper: ClassVar[str] = "Castro, Gómez & Tejada 2009; Mitchell et al. 2022, arXiv:2104.12199"
-    units: ClassVar[str] = "target"
-    laws: ClassVar = (COMPLETE, DUMMY, LINEAR, SYMMETRIC)
-    shared: ClassVar[bool] = True
 
     def least(self, n: int) -> int:
         return 2 * n
-
-    def exact(self, game: Game) -> Solved:
-        return all_coalitions(game)
 
     def estimate(self, game: Game, allowed: int, share: float) -> Solved:
         pairs = (allowed - 2) // (2 * (game.n - 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -156,10 +157,17 @@ def rebuilt(header: dict[str, Any], arrays: dict[str, Tensor]) -> Attribution:
 
 def extra(header: dict[str, Any], arrays: dict[str, Tensor]) -> dict[str, Any]:
     """What a method told beside its values: arrays, numbers, texts and lists of them."""
-    marked = {name.removeprefix("extra@").partition("#")[0] for name in arrays if name.startswith("extra@")}
-    found = {name: tree(f"extra@{name}", arrays) for name in marked}
+    marked = {re.split("[#/]", name.removeprefix("extra@"))[0] for name in arrays if name.startswith("extra@")}
+    found = {name: by_parts(tree(f"extra@{name}", arrays)) for name in marked}
     said = {name: as_tuple(each) for name, each in header.get("extra", {}).items()}
     return {**said, **{name: list(each) if isinstance(each, tuple) else each for name, each in found.items()}}
+
+
+def by_parts(value: Any) -> Any:
+    """A dict whose keys were numbers of parts has them again."""
+    if not isinstance(value, dict) or not all(re.fullmatch(r"\((\d+, )+\d+\)", key) for key in value):
+        return value
+    return {tuple(map(int, key[1:-1].split(", "))): each for key, each in value.items()}
 
 
 def as_tuple(value: Any) -> Any:

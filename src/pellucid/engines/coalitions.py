@@ -37,6 +37,19 @@ def one_out(n: int) -> Callable[[Tensor], Tensor]:
     return make
 
 
+def bernoulli(count: int, n: int, keep: float, seed: int, coins: int = 0) -> Tensor:
+    """Random coalitions (count, n + coins): players stay with probability ``keep``, coins are fair.
+
+    A larger count draws what a smaller one drew, and more.
+
+    >>> torch.equal(bernoulli(300, 6, 0.5, seed=0)[:10], bernoulli(10, 6, 0.5, seed=0))
+    True
+    """
+    random = generator(seed, n, 3)
+    blocks = [torch.rand(BLOCK, n + coins, generator=random, dtype=torch.float64) for _ in range(ceil(count / BLOCK))]
+    return torch.cat(blocks)[:count] < torch.tensor([keep] * n + [0.5] * coins)
+
+
 def orders(n: int, count: int, seed: int) -> Tensor:
     """``count`` random orders of the players (count, n): row r lists players, first comer first.
 

@@ -11,11 +11,9 @@ from torch import Tensor
 
 from pellucid.core.probe import Probe
 from pellucid.engines.features import Features, Players
-from pellucid.engines.points import generator
 from pellucid.errors import OptionError, ShapeError
 
 Masks = Callable[[Tensor], Tensor]
-BLOCK = 256
 NUMBERS = 2**21
 SHIFT_BITS = 12
 
@@ -114,19 +112,6 @@ class Drawn:
     coarse: Tensor
     joint: Tensor
     own: Tensor
-
-
-def bernoulli(count: int, n: int, keep: float, seed: int, coins: int = 0) -> Tensor:
-    """Random coalitions (count, n + coins): players stay with probability ``keep``, coins are fair.
-
-    A larger count draws what a smaller one drew, and more.
-
-    >>> torch.equal(bernoulli(300, 6, 0.5, seed=0)[:10], bernoulli(10, 6, 0.5, seed=0))
-    True
-    """
-    random = generator(seed, n, 3)
-    blocks = [torch.rand(BLOCK, n + coins, generator=random, dtype=torch.float64) for _ in range(ceil(count / BLOCK))]
-    return torch.cat(blocks)[:count] < torch.tensor([keep] * n + [0.5] * coins)
 
 
 def drawn_parts(coalitions: Tensor, keep: float) -> Drawn:

@@ -67,14 +67,6 @@ def exact_values(scores: Tensor, n: int, weight: Weights = shapley_weight) -> Te
     return torch.where(z, there, -away).T @ (scores - scores[:1])
 
 
-def shapley_exact(scores: Tensor, n: int) -> Tensor:
-    """Shapley values (n, batch) from the scores (2ⁿ, batch) of ``every(n)``.
-
-    φᵢ = Σ_{S∋i} (s−1)! (n−s)! / n! · v(S) − Σ_{S∌i} s! (n−s−1)! / n! · v(S)
-    """
-    return exact_values(scores, n)
-
-
 def shapley_regression(design: Design, scores: Tensor, empty: Tensor, full: Tensor) -> tuple[Tensor, Tensor]:
     """Shapley values (n, batch) as the constrained weighted regression on coalitions, and their standard errors.
 

@@ -85,6 +85,8 @@ def limits(explanation: Any) -> tuple[str, ...]:
     for result in explanation.results:
         hidden_by = result.extra.get("hidden_by")
         if hidden_by:
-            own.append(f"{result.method.name} hides parts by {hidden_by}.")
+            assumes = result.extra.get("assumes")
+            told = f", which assumes {assumes}" if assumes else ""
+            own.append(f"{result.method.name} hides parts by {hidden_by}{told}.")
     own += [f"Left out: {each}" for each in explanation.left_out]
     return (*LIMITS, *dict.fromkeys(own))

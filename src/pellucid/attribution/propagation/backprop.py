@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn import functional
@@ -25,7 +25,19 @@ def rectified_gradient(ask: Probe, rectify: Rectifier) -> tuple[Tensor, tuple[st
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuidedBackprop(Attributor):
+class RectifiedGradient(Attributor):
+    """The gradient with ``rectify`` in place of every ReLU."""
+
+    units: ClassVar[str] = "the target, per unit of input, rectified"
+    rectify: ClassVar[Any]
+
+    def attribute(self, ask: Probe) -> Found:
+        values, notes = rectified_gradient(ask, self.rectify)
+        return Found(values, notes=notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedBackprop(RectifiedGradient):
     r"""The gradient by the inputs, where every ReLU passes back only what is positive, and only where it was active.
 
     .. math:: g_{\text{in}} = \max(g_{\text{out}}, 0) \, [x > 0]
@@ -47,16 +59,11 @@ class GuidedBackprop(Attributor):
     """
 
     paper: ClassVar[str] = "Springenberg et al. 2015, arXiv:1412.6806"
-    units: ClassVar[str] = "the target, per unit of input, rectified"
-    laws: ClassVar = ()
-
-    def attribute(self, ask: Probe) -> Found:
-        values, notes = rectified_gradient(ask, guided)
-        return Found(values, notes=notes)
+    rectify: ClassVar[Any] = staticmethod(guided)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deconvolution(Attributor):
+class Deconvolution(RectifiedGradient):
     r"""The gradient by the inputs, where every ReLU passes back only what is positive.
 
     .. math:: g_{\text{in}} = \max(g_{\text{out}}, 0)
@@ -78,12 +85,7 @@ class Deconvolution(Attributor):
     """
 
     paper: ClassVar[str] = "Zeiler & Fergus 2014, arXiv:1311.2901"
-    units: ClassVar[str] = "the target, per unit of input, rectified"
-    laws: ClassVar = ()
-
-    def attribute(self, ask: Probe) -> Found:
-        values, notes = rectified_gradient(ask, deconvolution)
-        return Found(values, notes=notes)
+    rectify: ClassVar[Any] = staticmethod(deconvolution)
 
 
 @dataclass(frozen=True, kw_only=True)

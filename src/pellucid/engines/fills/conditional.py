@@ -58,7 +58,6 @@ class Conditional(Fill):
         if ask.site is not None:
             raise ShapeError(expected="the inputs", got=f"layer {ask.site}", do="Use Marginal at a hidden layer.")
         rows, x = rows_of(self.data, ask, ask.leaves).flatten(1).cpu(), ask.inputs.flatten(1).cpu()
-        draws = hidden.flatten(2).cpu()
         draws, found = hidden.flatten(2).cpu(), self.by == "neighbors"
         answer = nearest_rows(some(rows, ask.seed), x, len(draws), ask) if found else regressed(rows, x, draws)
 

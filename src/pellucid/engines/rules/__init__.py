@@ -9,7 +9,6 @@ from pellucid.engines.rules.blind import ZBox as ZBox
 from pellucid.engines.rules.composite import Composite as Composite
 from pellucid.engines.rules.composite import anywhere as anywhere
 from pellucid.engines.rules.composite import convolutional as convolutional
-from pellucid.engines.rules.composite import dense as dense
 from pellucid.engines.rules.composite import first as first
 from pellucid.engines.rules.composite import named as named
 from pellucid.engines.rules.ledger import Ledger as Ledger

@@ -28,11 +28,6 @@ def convolutional(place: Place) -> bool:
     return place.operation.startswith("conv")
 
 
-def dense(place: Place) -> bool:
-    """Dense layers and matrix products with constant weights."""
-    return not place.operation.startswith("conv")
-
-
 def named(pattern: str) -> Predicate:
     """Modules whose path fits a pattern: ``named("layer4.*")``."""
     return lambda place: fnmatchcase(place.path, pattern)

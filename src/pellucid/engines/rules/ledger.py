@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-Status = Literal["exact", "linear", "approximated", "unknown"]
-ORDER: tuple[Status, ...] = ("unknown", "approximated", "exact", "linear")
+Status = Literal["exact", "linear", "approximated"]
+ORDER: tuple[Status, ...] = ("approximated", "exact", "linear")
 
 
 @dataclass

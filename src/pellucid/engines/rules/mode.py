@@ -76,6 +76,13 @@ class Rules(TorchFunctionMode):
                 got = f"the autograd function {name}, used in {path or 'the model itself'}"
                 raise GradientError(expected="operations with a rule", got=got, do=do)
 
+    def unknown(self, name: str) -> GradientError:
+        """The error for an operation that has no rule."""
+        path, kind = self.stack[-1]
+        where = f"{name} in {path or 'the model itself'} ({kind})" if kind else name
+        do = "Give it a rule, write it with operations that have one, or ask a gradient method."
+        return GradientError(expected="operations with a rule", got=where, do=do)
+
     def place(self, operation: str) -> Place:
         """Where the operation that is met now stands."""
         path, kind = self.stack[-1]
@@ -105,10 +112,7 @@ class Rules(TorchFunctionMode):
         if (opened := same_function(func)) is not None:
             with self:
                 return opened(*args, **kwargs)
-        path, kind = self.stack[-1]
-        where = f"{name} in {path or 'the model itself'} ({kind})" if kind else name
-        do = "Give it a rule, write it with operations that have one, or ask a gradient method."
-        raise GradientError(expected="operations with a rule", got=where, do=do)
+        raise self.unknown(name)
 
 
 def packed() -> bool:

@@ -171,7 +171,7 @@ def power(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """xⁿ hands all its relevance to x; a constant to the power of x is refused."""
     x, n = args[0], args[1] if len(args) > 1 else kwargs.get("exponent", 2)
     if isinstance(n, Tensor) and n.requires_grad:
-        raise_unknown(rules, func)
+        raise rules.unknown(func.__name__)
     rules.note(func.__name__, "exact", "pass")
     if not isinstance(n, Tensor) and n < 0:
         return func(*args, **kwargs).detach()
@@ -262,16 +262,6 @@ def matmul(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
         return product(rules, func, args, kwargs)
     op = LinearOp(x.detach(), weight.t(), None, functional.linear, lambda s, w: s @ w)
     return obeying(rules, "matmul", op, x, lambda: func(*args, **kwargs))
-
-
-def raise_unknown(rules: Any, func: Any) -> None:
-    """Refuse an operation that has no rule."""
-    from pellucid.errors import GradientError
-
-    place = rules.place(func.__name__)
-    where = f"{place.operation} in {place.path or 'the model itself'}"
-    do = "Give it a rule, write it with operations that have one, or ask a gradient method."
-    raise GradientError(expected="operations with a rule", got=where, do=do)
 
 
 HANDLERS: dict[str, Handler] = {

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pellucid.engines.coalitions import every
-from pellucid.engines.features.trees import Tree
+from pellucid.engines.features.hierarchy import Tree
 from pellucid.engines.game import Game
 from pellucid.engines.solve import Solved, shapley_weight
 from pellucid.errors import OptionError
