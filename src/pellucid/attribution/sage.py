@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pellucid.attribution.importance import Importance
 from pellucid.attribution.shapley import KernelSHAP
 from pellucid.core.method import Method, as_studied, option, question
 from pellucid.core.modality import Table
-from pellucid.core.outputs import Outputs, by_class, class_index, main_output
 from pellucid.core.probe import Probe, Studied
 from pellucid.core.run import undisturbed
-from pellucid.core.target import Target
 from pellucid.engines.features import Features, as_features
 from pellucid.engines.fills import Marginal
-from pellucid.engines.game import Asked, Coalitions, Game
+from pellucid.engines.losses import LossGame, Predictions, losses
 from pellucid.engines.solve import Solved
-from pellucid.errors import OptionError, ShapeError, TargetError
+from pellucid.errors import OptionError
 
 LOSSES = (None, "log", "squared", "zero-one")
-BLOCK = 2**24
 FILLS = 64
 
 
@@ -86,7 +81,7 @@ class SAGE(Method):
             raise OptionError(expected="the true answers", got="none", do="Pass target=labels, one a row.")
         studied = as_studied(model)
         with undisturbed():
-            ask = question(studied, inputs, Answers(target), discrete=True)
+            ask = question(studied, inputs, Predictions(target), discrete=True)
             features = as_features(self.features, ask)
             if not features.alike(ask):
                 do = "Use columns, groups, elements or patches; words differ from text to text."
@@ -125,126 +120,8 @@ class SAGE(Method):
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Answers(Target):
-    """All of the model's answer: probabilities (rows, classes), or values (rows, outputs); ``truth`` is kept beside."""
-
-    truth: Any
-    kind: str = "logits"
-
-    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
-        answer = by_class(main_output(outputs))
-        if answer.ndim > 2:
-            do = "Wrap the model so that it answers (rows, classes) or (rows,)."
-            raise ShapeError(expected="one answer a row", got=f"shape {tuple(answer.shape)}", do=do)
-        return replace(self, kind=about.kind)
-
-    def score(self, outputs: Any, rows: Tensor) -> Tensor:
-        answer = by_class(main_output(outputs))
-        answer = answer[:, None] if answer.ndim == 1 else answer
-        if self.kind == "values":
-            return answer
-        if answer.shape[1] == 1:
-            p = answer.sigmoid() if self.kind == "logits" else answer
-            return torch.cat([1 - p, p], 1)
-        return answer.softmax(1) if self.kind == "logits" else answer
-
-    def words(self, about: Outputs, row: int = 0) -> str:
-        return "loss against the true answers"
-
-
-@dataclass(frozen=True, eq=False)
-class RowLoss:
-    """A loss of mean predictions (…, rows, outputs) against true answers: (…, rows)."""
-
-    words: str
-    unit: str
-    of: Callable[[Tensor], Tensor]
-
-    def __call__(self, answers: Tensor) -> Tensor:
-        return self.of(answers.double())
-
-
-def losses(ask: Probe, name: str | None) -> RowLoss:
-    """The loss by its name, with the true answers checked."""
-    answers, target = ask.score, ask.target
-    given = target.truth if isinstance(target, Answers) else None
-    classes = isinstance(target, Answers) and target.kind != "values"
-    name = name or ("log" if classes else "squared")
-    if not classes:
-        if name != "squared":
-            do = "Use loss='squared', or pl.Model(…, task='classification')."
-            raise OptionError(expected="a loss for numbers", got=repr(name), do=do)
-        numbers = numbers_of(given, answers)
-        return RowLoss("squared error", "squared error", lambda mean: (mean - numbers).square().mean(-1))
-    index = classes_of(given, answers, ask.bound.about)
-    if name == "log":
-        at = index.to(answers.device)
-
-        def log_loss(mean: Tensor) -> Tensor:
-            chosen = mean.gather(-1, at.expand(mean.shape[:-1])[..., None])[..., 0]
-            return -chosen.clamp_min(torch.finfo(answers.dtype).eps).log()
-
-        return RowLoss("log loss", "nats", log_loss)
-    hot = nn.functional.one_hot(index, answers.shape[1]).to(answers.device).double()
-    if name == "squared":
-        return RowLoss("squared error of probabilities", "squared error", lambda mean: (mean - hot).square().sum(-1))
-    return RowLoss("share of wrong classes", "share of rows", lambda mean: 1 - hot.expand_as(mean).gather(
-        -1, mean.argmax(-1, keepdim=True))[..., 0])  # fmt: skip
-
-
-def numbers_of(given: Any, answers: Tensor) -> Tensor:
-    """True numbers (rows, outputs)."""
-    truth = torch.as_tensor(np.asarray(given)).to(answers.device).double()
-    if truth.numel() != answers.numel() or len(truth) != len(answers):
-        got = f"shape {tuple(truth.shape)} for answers {tuple(answers.shape)}"
-        raise ShapeError(expected="one true value for every value of the answer", got=got, do="Give one a row.")
-    return truth.reshape(answers.shape)
-
-
-def classes_of(given: Any, answers: Tensor, about: Outputs) -> Tensor:
-    """True classes (rows,) by index, given by index or name."""
-    listed = given.tolist() if hasattr(given, "tolist") else given
-    listed = listed if isinstance(listed, list | tuple) else [listed]
-    if len(listed) != len(answers):
-        raise ShapeError(expected=f"{len(answers)} true answers", got=str(len(listed)), do="Give one a row.")
-    for each in listed:
-        if not isinstance(each, str) and (isinstance(each, bool) or each != int(each)):
-            do = "Pass class indexes or names; for a regression say pl.Model(…, task='regression')."
-            raise TargetError(expected="the true class of every row", got=repr(each), do=do)
-    names = [each if isinstance(each, str) else int(each) for each in listed]
-    return torch.tensor([class_index(each, answers.shape[1], about.classes) for each in names])
-
-
 def background(ask: Probe, inputs: Any) -> Marginal:
     """The background rows of a table, or the rows themselves; evenly spaced, at most 64."""
     table = ask.model.modality
     own = isinstance(table, Table) and table.background is not None
     return Marginal(None if own else inputs, most=FILLS)
-
-
-class LossGame(Game):
-    """A game whose scores are minus the loss of mean predictions: (k, rows + 1), the last column their mean."""
-
-    def __init__(self, ask: Probe, features: Features, fill: Any, loss: RowLoss) -> None:
-        super().__init__(ask, features, fill)
-        self.loss, self.asked = loss, Asked()
-        self.asked.add(self._keys(torch.ones(1, self.n, dtype=torch.bool)), self.full[None])
-
-    def lazily(self, coalitions: Coalitions, count: int) -> Tensor:
-        at_once = max(1, BLOCK // (self.cost * self.ask.score.numel()))
-        parts = []
-        for start in range(0, count, at_once):
-            size = min(at_once, count - start)
-            means = super().lazily(lambda k, start=start: coalitions(k + start), size)  # type: ignore[misc]
-            parts.append(self.scored(means))
-        return torch.cat(parts)
-
-    def scored(self, means: Tensor) -> Tensor:
-        """Minus the loss (…, rows + 1) of mean predictions (…, rows, outputs)."""
-        rows = -self.loss(means)
-        return torch.cat([rows, rows.mean(-1, keepdim=True)], -1)
-
-    @property
-    def full(self) -> Tensor:
-        return self.scored(self.ask.score)
