@@ -73,6 +73,34 @@ def table_cases() -> Iterator[Case]:
     )
 
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "LeverageSHAP": {},
+    "RegressionMSR": {"proxy": "tree"},
+    "Banzhaf": {},
+    "Owen": {},
+    "ShapleyInteractions": {},
+    "LIME": {},
+    "RISE": {},
+    "Sobol": {},
+    "HSIC": {},
+}
+
+
+def other_cases() -> Iterator[Case]:
+    """The other methods on the same rows and predictions; what they add to the floor is their own mathematics."""
+    net, x = network(), rows()
+    model = pl.Model(network())
+    for name, options in OTHERS.items():
+        method = getattr(pl, name)(budget=BUDGET, fill=0.0, **options)
+        yield Case(
+            f"{name} 2048 × 10 rows, MLP",
+            lambda: forward(net, BUDGET * ROWS, 2048),
+            lambda method=method: method(model, x, target=pl.Probability(1)),
+            rounds=3,
+            threads=1,
+        )
+
+
 def picture_cases() -> Iterator[Case]:
     """LIME on a picture: 1,000 samples, 50 segments."""
     from lime import lime_image
@@ -105,6 +133,12 @@ def picture_cases() -> Iterator[Case]:
                 segmentation_fn=lambda _: segments[0].numpy(),
             )
 
+    yield Case(
+        "RISE 256 masks, ResNet-18",
+        lambda: [floor() for _ in range(2)],
+        lambda: pl.RISE(budget=257)(model, x, target=0),
+        rounds=2,
+    )
     yield Case(
         "LIME 1000 samples, 49 segments, ResNet-18",
         floor,
