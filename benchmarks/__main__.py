@@ -30,7 +30,7 @@ READING = """## Aims that are missed, and why
   model costs.
 - KernelSHAP's error depends on the game; here it is 0.9 – 1.0 of the best peer's, at an eighth of the time of the
   fastest. RegressionMSR has a third of it.
-- RegressionMSR, HSIC and ShapleyInteractions cost 0.7, 0.16 and 0.12 s a row of their own mathematics (fits of trees,
+- RegressionMSR, HSIC and ShapleyInteractions cost 0.7, 0.17 and 0.11 s a row of their own mathematics (fits of trees,
   N² kernels, 465 terms): little beside a model that takes a minute for the predictions, much beside one of 12 ms."""
 
 
