@@ -9,10 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pellucid.core.bound import Activation
 from pellucid.core.law import LINEAR
 from pellucid.core.method import Attributor, Found, option
 from pellucid.core.model import Layer, Model
-from pellucid.core.probe import Activation, Probe
+from pellucid.core.probe import Probe
 from pellucid.core.site import Site
 from pellucid.engines.points import lifted
 from pellucid.errors import LayerError, ShapeError

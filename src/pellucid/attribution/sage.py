@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from pellucid.attribution.importance import Importance
 from pellucid.attribution.shapley import KernelSHAP
+from pellucid.core.bound import Studied
 from pellucid.core.method import Method, as_studied, option, question
 from pellucid.core.modality import Table
-from pellucid.core.probe import Probe, Studied
+from pellucid.core.probe import Probe
 from pellucid.core.run import undisturbed
 from pellucid.engines.features import Features, as_features
 from pellucid.engines.fills import Marginal

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.core.blackbox import BlackBox
+from pellucid.core.bound import Bound, Studied
 from pellucid.core.law import COMPLETE, Law
 from pellucid.core.model import Model
 from pellucid.core.outputs import Outputs
-from pellucid.core.probe import Bound, Probe, Studied
+from pellucid.core.probe import Probe
 from pellucid.core.result import Attribution, MethodNote
 from pellucid.core.run import Run, current_settings, undisturbed
 from pellucid.core.site import EmbeddingSite

@@ -6,64 +6,25 @@ made as many at a time as memory allows; a method never knows a batch size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pellucid._typing import Points
 from pellucid.core.blackbox import BlackBox
+from pellucid.core.bound import Activation, Bound, Studied, full
 from pellucid.core.leaves import Leaves
 from pellucid.core.meter import Meter
 from pellucid.core.model import Change, Model
-from pellucid.core.outputs import Outputs
 from pellucid.core.reduce import Keep, Mean, Reducer, Weighted
 from pellucid.core.run import Run, half_of
 from pellucid.core.site import EmbeddingSite, Followed, Site, Stop, meet, site_of, uncalled
 from pellucid.core.target import Target
-from pellucid.errors import GradientError, LayerError, NonFiniteError, OutputError
-
-Studied = Model | BlackBox
-
-
-@dataclass
-class Bound:
-    """What is decided once on the clean inputs: the target, the clean scores (batch,), and what outputs mean."""
-
-    target: Target
-    batch: int
-    score: Tensor | None = None
-    about: Outputs = field(default_factory=Outputs)
-    decided: bool = False
-    parts: dict[int, Target] = field(default_factory=dict)
-
-    def decide(self, model: Studied, outputs: Any, rows: Tensor) -> Target:
-        """Bind the target to the clean answer to some rows."""
-        if self.target.layer is None and not self.parts:
-            with suppress(OutputError):  # only a target function can read such an answer
-                self.about = replace(model.about(model.main(outputs).detach()), rank=self.about.rank)
-        return self.parts.setdefault(int(rows[0]), self.target.bind(outputs, self.about, rows, self.batch))
-
-    def settle(self, score: Tensor) -> None:
-        """The clean pass is complete: join the parts and keep the scores."""
-        if not self.decided:
-            ordered = [self.parts[start] for start in sorted(self.parts)]
-            self.target, self.decided, self.parts = ordered[0].join(ordered), True, {}
-        if self.score is None and len(score) == self.batch:
-            self.score = score
-
-
-@dataclass(frozen=True, eq=False)
-class Activation:
-    """A layer's activation (batch, *shape), the target's gradient by it, and the scores (batch,)."""
-
-    value: Tensor
-    gradient: Tensor
-    score: Tensor
-    site: Site
+from pellucid.errors import GradientError, LayerError, NonFiniteError
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +38,7 @@ class Probe:
     site: Site | EmbeddingSite | None = None
     clean: Tensor | None = None
     changes: tuple[Change, ...] = ()
+    ways: tuple[Change, ...] = ()
     outer: Probe | None = None
 
     @property
@@ -121,8 +83,13 @@ class Probe:
         draws: int = 1,
         weights: Tensor | None = None,
         into: Reducer | None = None,
+        against: Points | None = None,
     ) -> Any:
-        """∂score/∂point, reduced over draws: the mean, the sum with ``weights``, or what ``into`` makes of it."""
+        """∂score/∂point, reduced over draws: the mean, the sum with ``weights``, or what ``into`` makes of it.
+
+        ``against`` gives references (draws, batch, *shape): the ways back of this probe are told of the pass at them
+        just before the one at the points.
+        """
         if not self.model.differentiable:
             do = "Use a method that only asks for predictions: Occlusion, Ablation, KernelSHAP."
             raise GradientError(expected="a model with gradients", got="a BlackBox", do=do)
@@ -130,7 +97,7 @@ class Probe:
             _ = self.target
         draws = len(weights) if weights is not None else draws
         reducer = into if into is not None else (Weighted(weights) if weights is not None else Mean())
-        return self._sweep(points, draws, reducer, grad=True)
+        return self._sweep(points, draws, reducer, grad=True, against=against)
 
     def capture(self, *layers: str | Site) -> tuple[Activation, ...]:
         """The activations of layers and the target's gradient by them, in one pass back to the earliest only."""
@@ -159,7 +126,7 @@ class Probe:
 
     def along(self, *changes: Change) -> Probe:
         """The same question with other ways back; the answers are the same, so the target and scores are shared."""
-        return replace(self, changes=self.changes + changes)
+        return replace(self, ways=self.ways + changes)
 
     def select(self, rows: Tensor) -> Probe:
         """The same question for some of the examples, repeated ones included."""
@@ -187,8 +154,8 @@ class Probe:
         """(batch, *shape): the activation at a site, clean or at ``points`` (batch, *shape); the pass stops there."""
 
         def work(rows: Tensor) -> Tensor:
-            with torch.no_grad():
-                value = self._outputs(None if points is None else points[rows], rows, stop_at=site)
+            with torch.no_grad(), self._changed(site) as module:
+                value = self._outputs(None if points is None else points[rows], rows, module=module, stop_at=site)
             return full(value)
 
         return torch.cat(self._in_pieces(work, grad=False))
@@ -223,7 +190,9 @@ class Probe:
                     left[:1] = left[0].split(half)
         return done
 
-    def _sweep(self, points: Points | None, draws: int, reducer: Reducer, *, grad: bool) -> Any:
+    def _sweep(
+        self, points: Points | None, draws: int, reducer: Reducer, *, grad: bool, against: Points | None = None
+    ) -> Any:
         """Points → values and scores → reducer, as many draws at a time as fit."""
         self.run.announce(draws * self.batch)
         with self.model.session():
@@ -234,7 +203,8 @@ class Probe:
                 count = self._draws_at_once((draws - done) * self.batch, grad=grad)
                 numbers = torch.arange(done, min(done + count, draws))
                 block = self.inputs[None] if points is None else points(numbers)
-                reducer.update(numbers, *self._block(block, grad=grad, clean=points is None))
+                other = None if against is None else self._flat(against(numbers))
+                reducer.update(numbers, *self._block(block, grad=grad, clean=points is None, other=other))
                 done += len(numbers)
         return reducer.result()
 
@@ -242,16 +212,21 @@ class Probe:
         pace = self.model.paces.get(self._key(grad))
         return 1 if pace is None else max(1, self.run.size(pace, left) // self.batch)
 
-    def _block(self, block: Tensor, *, grad: bool, clean: bool) -> tuple[Tensor, Tensor]:
-        """A block of points (draws, batch, *shape) in pieces of as many rows as fit."""
-        flat = block.expand(len(block), self.batch, *block.shape[2:]).flatten(0, 1)
+    def _flat(self, block: Tensor) -> Tensor:
+        """Points (draws, batch, *shape) as rows."""
+        return block.expand(len(block), self.batch, *block.shape[2:]).flatten(0, 1)
+
+    def _block(self, block: Tensor, *, grad: bool, clean: bool, other: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A block of points (draws, batch, *shape), and the rows they are held against, in pieces that fit."""
+        flat = self._flat(block)
         rows = torch.arange(self.batch).repeat(len(block))
         answers: list[tuple[Tensor, Tensor]] = []
         done = 0
         while done < len(flat):
             pace = self.model.paces.get(self._key(grad))
             size = 1 if pace is None else self.run.size(pace, len(flat) - done)
-            answers.append(self._piece(flat[done : done + size], rows[done : done + size], grad=grad))
+            part = slice(done, done + size)
+            answers.append(self._piece(flat[part], rows[part], grad=grad, other=None if other is None else other[part]))
             done += size
         values, score = (
             torch.cat(parts).unflatten(0, (len(block), self.batch)) for parts in zip(*answers, strict=True)
@@ -260,18 +235,18 @@ class Probe:
             self.bound.settle(score[0].detach())
         return values, score
 
-    def _piece(self, points: Tensor, rows: Tensor, *, grad: bool) -> tuple[Tensor, Tensor]:
+    def _piece(self, points: Tensor, rows: Tensor, *, grad: bool, other: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One call, measured; in halves where memory runs out."""
         self.run.check_stop()
         pace = self.model.paces.get(self._key(grad))
         meter = Meter(measure=pace is None)
         try:
             with meter:
-                answer = self._ask(points, rows, grad=grad)
+                answer = self._ask(points, rows, grad=grad, other=other)
         except (MemoryError, RuntimeError) as error:
             half = half_of(len(rows), error)
             self.bound.parts.pop(int(rows[0]), None)
-            return self._halved(points, rows, grad=grad, half=half)
+            return self._halved(points, rows, grad=grad, half=half, other=other)
         if pace is None:
             pace = self.model.paces[self._key(grad)] = meter.pace(
                 len(rows), grad=grad, comfortable=self.run.comfortable
@@ -281,20 +256,28 @@ class Probe:
         self.run.count(len(rows), backward=grad, size=pace.bytes_per_row * len(rows))
         return answer
 
-    def _halved(self, points: Tensor, rows: Tensor, *, grad: bool, half: int) -> tuple[Tensor, Tensor]:
+    def _halved(
+        self, points: Tensor, rows: Tensor, *, grad: bool, half: int, other: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         if self.run.device.type == "cuda":
             torch.cuda.empty_cache()
         for key in (True, False):
             if (pace := self.model.paces.get(self._key(key))) is not None:
                 pace.limit(half)
-        parts = [self._piece(points[part], rows[part], grad=grad) for part in (slice(0, half), slice(half, None))]
+        parts = []
+        for part in (slice(0, half), slice(half, None)):
+            there = None if other is None else other[part]
+            parts.append(self._piece(points[part], rows[part], grad=grad, other=there))
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
-    def _ask(self, points: Tensor, rows: Tensor, *, grad: bool) -> tuple[Tensor, Tensor]:
+    def _ask(self, points: Tensor, rows: Tensor, *, grad: bool, other: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One call of the model: the gradient by the points (the scores again without) and the scores."""
         with torch.set_grad_enabled(grad):
-            leaf = points.detach().requires_grad_(grad)
-            score = self._score(self._outputs(leaf.clone(), rows), rows)
+            with self._changed() as module:
+                if other is not None:
+                    self._score(self._outputs(other.detach().requires_grad_().clone(), rows, module=module), rows)
+                leaf = points.detach().requires_grad_(grad)
+                score = self._score(self._outputs(leaf.clone(), rows, module=module), rows)
             if not grad:
                 return score, score
             if not score.requires_grad:
@@ -317,7 +300,9 @@ class Probe:
             return add_zero
 
         with torch.enable_grad():
-            score = self._score(self._outputs(None, rows, taps={site: tap(site) for site in sites}), rows)
+            with self._changed(*sites) as module:
+                taps = {site: tap(site) for site in sites}
+                score = self._score(self._outputs(None, rows, module=module, taps=taps), rows)
             if missing := [site for site in sites if site not in values]:
                 raise uncalled(missing[0])
             if not score.requires_grad:
@@ -327,23 +312,40 @@ class Probe:
         pairs = zip([values[site] for site in sites], slopes, strict=True)
         return [(full(value), full(slope)) for value, slope in pairs], score.detach()
 
+    @contextmanager
+    def _changed(self, *more: Site | EmbeddingSite | None) -> Iterator[nn.Module | None]:
+        """The module to run, changes and ways back of this probe in force; ``more`` are sites it is read at."""
+        if isinstance(self.model, BlackBox) and self.bound.target.layer is None:
+            yield None
+            return
+        model = self._torch()
+        sites = [each.layer for each in (self.site, self._read(None), *more) if isinstance(each, Site)]
+        module = model.choose(self.leaves, exact=self.run.exact or bool(self.changes), layers=sites)
+        self.run.path = model.path(module)
+        with ExitStack() as stack:
+            for change in (*self.changes, *self.ways):
+                stack.enter_context(change(module))
+            yield module
+
+    def _read(self, stop_at: Site | EmbeddingSite | None) -> Site | EmbeddingSite | None:
+        """Where the answer is read, if not at the model's end."""
+        layer = self.bound.target.layer
+        return stop_at or (None if layer is None else site_of(self._torch().module, layer))
+
     def _outputs(
         self,
         points: Tensor | None,
         rows: Tensor,
         *,
+        module: nn.Module | None,
         stop_at: Site | EmbeddingSite | None = None,
         taps: dict[Site, Any] | None = None,
     ) -> Any:
         """The model's outputs with points at the site; or the activation where the target, or ``stop_at``, is read."""
-        if isinstance(self.model, BlackBox) and self.bound.target.layer is None:
+        if isinstance(self.model, BlackBox) and module is None:
             return self.model.answer(self.leaves, points, rows)
-        model = self._torch()
-        read = stop_at or (None if self.bound.target.layer is None else site_of(model.module, self.bound.target.layer))
-        sites = [each for each in (self.site, read, *(taps or ())) if isinstance(each, Site)]
-        exact = self.run.exact or bool(self.changes)
-        module = model.choose(self.leaves, exact=exact, layers=[each.layer for each in sites])
-        self.run.path = model.path(module)
+        model, read = self._torch(), self._read(stop_at)
+        module = model.module if module is None else module
         seen: list[Tensor] = []
 
         def see(tensor: Tensor) -> None:
@@ -351,8 +353,6 @@ class Probe:
             raise Stop
 
         with ExitStack() as stack:
-            for change in self.changes:
-                stack.enter_context(change(module))
             if self.site is not None and points is not None:
                 stack.enter_context(meet(module, self.site, lambda old: points.to(old.dtype)))
             for site, tap in (taps or {}).items():
@@ -380,18 +380,14 @@ class Probe:
         return full(score)
 
     def _refuse_unless_constant(self, points: Tensor, rows: Tensor, score: Tensor) -> None:
-        with torch.no_grad(), Followed(points) as followed:
-            met = followed.reached(self._score(self._outputs(points, rows), rows))
-        with torch.no_grad():
+        with torch.no_grad(), self._changed() as module:
+            with Followed(points) as followed:
+                met = followed.reached(self._score(self._outputs(points, rows, module=module), rows))
             for other in (-points, points * 0, points * 10):
                 with suppress(NonFiniteError):
-                    met = met or not torch.equal(self._score(self._outputs(other, rows), rows), score)
+                    there = self._score(self._outputs(other, rows, module=module), rows)
+                    met = met or not torch.equal(there, score)
         if met:
             got = "an answer that changes with the input but carries no gradient"
             do = "Look for argmax, round, .detach(), .item() or NumPy in forward; or use KernelSHAP."
             raise GradientError(expected="a differentiable target", got=got, do=do)
-
-
-def full(values: Tensor) -> Tensor:
-    """Values in at least single precision."""
-    return values.float() if values.dtype.itemsize < 4 or not values.is_floating_point() else values

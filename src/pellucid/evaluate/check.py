@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 import torch
 
+from pellucid.core.bound import Studied
 from pellucid.core.evidence import Check, Evidence
 from pellucid.core.method import as_studied
-from pellucid.core.probe import Studied
 from pellucid.core.run import current_settings, undisturbed
 from pellucid.errors import EmptyError, OptionError, nearest
 from pellucid.evaluate.completeness import completeness

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pellucid.core.bound import Studied
 from pellucid.core.leaves import Leaves
 from pellucid.core.method import Attributor, question
 from pellucid.core.outputs import Outputs
-from pellucid.core.probe import Studied
 from pellucid.core.result import Attribution, MethodNote
 from pellucid.core.store import SavedTarget
 from pellucid.core.target import Class, Target

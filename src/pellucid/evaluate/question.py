@@ -10,12 +10,13 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from pellucid.core.bound import Bound, Studied
 from pellucid.core.evidence import Check
 from pellucid.core.leaves import Leaves
 from pellucid.core.method import Attributor
 from pellucid.core.model import Model
 from pellucid.core.outputs import Outputs
-from pellucid.core.probe import Bound, Probe, Studied
+from pellucid.core.probe import Probe
 from pellucid.core.result import MethodNote
 from pellucid.core.run import Options, Run
 from pellucid.core.target import Target

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from pellucid.core.bound import Studied
 from pellucid.core.method import Attributor, Found
-from pellucid.core.probe import Studied
 from pellucid.errors import GradientError, LayerError, NonFiniteError, OptionError, OutputError, ShapeError
 from pellucid.evaluate.question import Case
 from pellucid.evaluate.thresholds import QUICK_NUMBERS, TOKEN_WIDTH

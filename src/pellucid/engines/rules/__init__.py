@@ -11,6 +11,8 @@ from pellucid.engines.rules.composite import anywhere as anywhere
 from pellucid.engines.rules.composite import convolutional as convolutional
 from pellucid.engines.rules.composite import first as first
 from pellucid.engines.rules.composite import named as named
+from pellucid.engines.rules.gates import Gate as Gate
+from pellucid.engines.rules.gates import SoftmaxAsGiven as SoftmaxAsGiven
 from pellucid.engines.rules.ledger import Ledger as Ledger
 from pellucid.engines.rules.linear import AlphaBeta as AlphaBeta
 from pellucid.engines.rules.linear import Epsilon as Epsilon
@@ -20,5 +22,5 @@ from pellucid.engines.rules.linear import LinearOp as LinearOp
 from pellucid.engines.rules.linear import Rule as Rule
 from pellucid.engines.rules.linear import ZPlus as ZPlus
 from pellucid.engines.rules.linear import stable as stable
-from pellucid.engines.rules.mode import Place as Place
+from pellucid.engines.rules.meeting import Place as Place
 from pellucid.engines.rules.mode import Rules as Rules

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from pellucid.engines.rules.linear import LinearOp, Rule
+from pellucid.engines.rules.meeting import ours
 
 NEAR = 1e-7
 
 
+@ours
 class LinearAnswer(torch.autograd.Function):
     """A linear operation that obeys a rule; ``compute`` gives its output."""
 
@@ -29,6 +31,7 @@ class LinearAnswer(torch.autograd.Function):
             return ctx.rule(ctx.op, z, g).to(grads[0].dtype), None, None, None
 
 
+@ours
 class Ratio(torch.autograd.Function):
     """An elementwise non-linearity that passes all relevance on: g y / x; its slope where x is next to zero."""
 
@@ -54,6 +57,7 @@ class Ratio(torch.autograd.Function):
         return grads[0] * ratio, None, None
 
 
+@ours
 class NormAnswer(torch.autograd.Function):
     """A normalization over ``dims`` whose spread is taken as given: linear in what is left."""
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from pellucid.engines.rules.gates import Gate
 from pellucid.engines.rules.linear import Rule
-from pellucid.engines.rules.mode import Place
+from pellucid.engines.rules.meeting import Place
 from pellucid.errors import OptionError
 
 Predicate = Callable[[Place], bool]
@@ -35,7 +36,9 @@ def named(pattern: str) -> Predicate:
 
 @dataclass(frozen=True)
 class Composite:
-    """An ordered list of (predicate, rule); a place that none fits is an error.
+    """An ordered list of (predicate, rule); a linear operation that none fits is an error.
+
+    Rules for softmax, activations, products and norms may stand in it, too; these have answers of their own without.
 
     Example:
         >>> import torch, pellucid as pl
@@ -46,11 +49,18 @@ class Composite:
         torch.Size([1, 3])
     """
 
-    entries: tuple[tuple[Predicate, Rule], ...]
+    entries: tuple[tuple[Predicate, Rule | Gate], ...]
 
     def __call__(self, place: Place) -> Rule:
         for fits, rule in self.entries:
-            if fits(place):
+            if isinstance(rule, Rule) and fits(place):
                 return rule
         do = "End the composite with (anywhere, …)."
         raise OptionError(expected="a rule for every place", got=f"none for {place.path or place.operation}", do=do)
+
+    def gate(self, place: Place, kind: str) -> Gate | None:
+        """The rule for an operation that is not linear; None where the composite has none of its kind."""
+        for fits, rule in self.entries:
+            if isinstance(rule, Gate) and rule.kind == kind and fits(place):
+                return rule
+        return None

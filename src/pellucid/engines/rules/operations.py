@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +11,9 @@ from torch.nn import functional
 
 from pellucid.engines.rules.answers import LinearAnswer, NormAnswer, Ratio
 from pellucid.engines.rules.linear import Epsilon, Gradient, LinearOp, stable
+from pellucid.engines.rules.meeting import Handler
 from pellucid.engines.rules.names import SQUASHING
 
-Handler = Callable[[Any, Any, Any, Any], Any]
 REMEMBERED = 8
 CONVOLUTION_NAMES = ["input", "weight", "bias", "stride", "padding", "dilation", "groups"]
 TRANSPOSED_NAMES = ["input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"]
@@ -283,15 +282,3 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(["div", "div_", "true_divide", "__truediv__", "__rtruediv__", "__itruediv__"], division),
     **dict.fromkeys(["softmax", "_softmax", "log_softmax"], softmax),
 }
-UNMODED = {name: (lambda *_: False) for name in dir(functional) if name.startswith("has_torch_function")}
-
-
-def same_function(func: Any) -> Any:
-    """A function of torch that is written in Python, for its parts to be met one by one; None for others."""
-    if not isinstance(func, types.FunctionType) or not (func.__module__ or "").startswith("torch."):
-        return None
-    opened = types.FunctionType(
-        func.__code__, {**func.__globals__, **UNMODED}, func.__name__, func.__defaults__, func.__closure__
-    )
-    opened.__kwdefaults__ = func.__kwdefaults__
-    return opened

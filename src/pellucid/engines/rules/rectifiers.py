@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pellucid.engines.rules.mode import kept, packed
+from pellucid.engines.rules.meeting import kept, packed
 
 RECTIFIERS = frozenset({"relu", "relu_"})
 Rectifier = Callable[[Tensor, Callable[[], Tensor], bool], Tensor]
