@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pellucid.engines.rules.lent import Lent
 from pellucid.engines.rules.linear import LinearOp, Rule
 from pellucid.engines.rules.meeting import ours
 
@@ -19,16 +20,17 @@ class LinearAnswer(torch.autograd.Function):
     """A linear operation that obeys a rule; ``compute`` gives its output."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, op: LinearOp, rule: Rule, compute: Callable[[], Tensor]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, op: LinearOp, rule: Rule, value: Lent, compute: Callable[[], Tensor]) -> Tensor:
         z = compute()
-        ctx.op, ctx.rule, ctx.z = op, rule, z.clone()  # a ReLU may overwrite the output in place
+        value.hold(z.detach())
+        ctx.op, ctx.rule, ctx.value = op, rule, value
         return z
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         with torch.no_grad():
-            z, g = (each.to(ctx.op.x.dtype) for each in (ctx.z, grads[0]))
-            return ctx.rule(ctx.op, z, g).to(grads[0].dtype), None, None, None
+            z, g = (each.to(ctx.op.x.dtype) for each in (ctx.value.tensor, grads[0]))
+            return ctx.rule(ctx.op, z, g).to(grads[0].dtype), None, None, None, None
 
 
 @ours

@@ -8,26 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
+from pellucid.engines.rules.lent import Lent
 from pellucid.errors import OptionError
 
 TINY = 1e-6
+Half = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class LinearOp:
     """One call of y = W x + b: a dense layer or a convolution of any rank, transposed ones included."""
 
-    x: Tensor
+    lent: Lent
     weight: Tensor
     bias: Tensor | None
     there: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    back: Callable[[Tensor, Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+    @property
+    def x(self) -> Tensor:
+        """The input."""
+        return self.lent.tensor
+
+    def back(self, s: Tensor, weight: Tensor) -> Tensor:
+        """The gradient by the input, for a gradient of the output."""
+        return self.backward(s, weight, self.x)
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """The operation with other numbers."""
@@ -36,14 +48,15 @@ class LinearOp:
     def scaled(self, factor: Tensor, shift: Tensor) -> LinearOp:
         """The same operation followed by a scale and a shift of each output channel (a batch-norm folded in)."""
         bias = shift if self.bias is None else self.bias * factor + shift
-        return LinearOp(self.x, channels(self.weight, factor, self.axis), bias, self.there, self.back)
+        weight = channels(self.weight, factor, self.axis)
+        return LinearOp(self.lent, weight, bias, self.there, self.backward)
 
     def to(self, dtype: torch.dtype) -> LinearOp:
         """The same operation in another precision."""
         if self.x.dtype == dtype:
             return self
         bias = None if self.bias is None else self.bias.to(dtype)
-        return LinearOp(self.x.to(dtype), self.weight.to(dtype), bias, self.there, self.back)
+        return LinearOp(Lent(self.x.to(dtype)), self.weight.to(dtype), bias, self.there, self.backward)
 
     @cached_property
     def axis(self) -> int:
@@ -68,7 +81,7 @@ class Rule:
 
 def stable(z: Tensor, epsilon: float) -> Tensor:
     """z moved away from zero, by epsilon in the direction of its sign."""
-    return z + epsilon * torch.where(z >= 0, 1.0, -1.0).to(z)
+    return torch.full_like(z, epsilon).copysign_(z).add_(z)
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,13 @@ class Epsilon(Rule):
     epsilon: float = TINY
 
     def __call__(self, op: LinearOp, z: Tensor, g: Tensor) -> Tensor:
-        return op.back(g * (z / stable(z, self.epsilon)), op.weight)
+        return op.back(self.scaled(z, g), op.weight)
+
+    def scaled(self, z: Tensor, g: Tensor) -> Tensor:
+        """g z / (z + ε sign z) = g − ε g / (|z| + ε), in as few passes over memory."""
+        single = z.to(torch.float32) if z.dtype.itemsize < 4 else z
+        share = torch.addcdiv(g.to(single), g.to(single), single.abs().add_(self.epsilon), value=-self.epsilon)
+        return share.to(g)
 
 
 @dataclass(frozen=True)
@@ -96,16 +115,18 @@ class Gamma(Rule):
     gamma: float = 0.25
 
     def __call__(self, op: LinearOp, z: Tensor, g: Tensor) -> Tensor:
-        up, down = op.weight + self.gamma * op.weight.clamp(min=0), op.weight + self.gamma * op.weight.clamp(max=0)
-        bias_up, bias_down = (None if op.bias is None else op.bias + self.gamma * part for part in halves(op.bias))
-        plus, minus = op.x.clamp(min=0), op.x.clamp(max=0)
-        high = op(plus, up, bias_up) + op(minus, down)
-        low = op(plus, down, bias_down) + op(minus, up)
-        r = g * z
-        s, t = r * (z > 0) / stable(high, TINY), r * (z < 0) / stable(low, TINY)
-        positive = op.back(s, up) + op.back(t, down)
-        negative = op.back(s, down) + op.back(t, up)
-        return torch.where(op.x >= 0, positive, negative)
+        r, shares = g * z, torch.zeros_like(op.x)
+        for part, half, bias in zip((z > 0, z < 0), (raised, lowered), halves(op.bias), strict=True):
+            there = r * part
+            if bool(there.any()):  # a ReLU that follows leaves nothing where z is negative
+                full = None if op.bias is None or bias is None else op.bias + self.gamma * bias
+                other = lowered if half is raised else raised
+                shares += handed_back(op, there, full, partial(self.more, half), partial(self.more, other))
+        return shares
+
+    def more(self, half: Half, weight: Tensor) -> Tensor:
+        """A weight, one half of it (1 + γ) times."""
+        return weight + self.gamma * half(weight)
 
 
 @dataclass(frozen=True)
@@ -121,17 +142,25 @@ class AlphaBeta(Rule):
             raise OptionError(expected="alpha − beta = 1, both at least 0", got=got, do="Use e.g. AlphaBeta(2, 1).")
 
     def __call__(self, op: LinearOp, z: Tensor, g: Tensor) -> Tensor:
-        up, down = op.weight.clamp(min=0), op.weight.clamp(max=0)
-        plus, minus = op.x.clamp(min=0), op.x.clamp(max=0)
         bias_up, bias_down = halves(op.bias)
-        r, positive, negative = g * z, torch.zeros_like(op.x), torch.zeros_like(op.x)
+        r, shares = g * z, None
         if self.alpha:
-            s = self.alpha * r / stable(op(plus, up, bias_up) + op(minus, down), TINY)
-            positive, negative = positive + op.back(s, up), negative + op.back(s, down)
+            shares = handed_back(op, r, bias_up, raised, lowered)
+            shares = shares if self.alpha == 1 else shares * self.alpha
         if self.beta:
-            t = self.beta * r / stable(op(plus, down, bias_down) + op(minus, up), TINY)
-            positive, negative = positive - op.back(t, down), negative - op.back(t, up)
-        return torch.where(op.x >= 0, positive, negative)
+            less = handed_back(op, r, bias_down, lowered, raised) * -self.beta
+            shares = less if shares is None else shares.add_(less)
+        return torch.zeros_like(op.x) if shares is None else shares
+
+
+def handed_back(op: LinearOp, r: Tensor, bias: Tensor | None, same: Half, other: Half) -> Tensor:
+    """Relevance r shared among the parts x w, with weights ``same`` where x is positive, ``other`` where negative."""
+    there, x = same(op.weight), op.x
+    if bool(x.min() >= 0):
+        return op.back(r / stable(op(x, there, bias), TINY), there)
+    elsewhere = other(op.weight)
+    s = r / stable(op(x.clamp(min=0), there, bias).add_(op(x.clamp(max=0), elsewhere)), TINY)
+    return torch.where(x >= 0, op.back(s, there), op.back(s, elsewhere))
 
 
 @dataclass(frozen=True)
@@ -145,3 +174,29 @@ class ZPlus(AlphaBeta):
 def halves(bias: Tensor | None) -> tuple[Any, Any]:
     """The positive and the negative part of a bias."""
     return (None, None) if bias is None else (bias.clamp(min=0), bias.clamp(max=0))
+
+
+HALVES: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def raised(weight: Tensor) -> Tensor:
+    """The positive part of a weight, kept as long as the weight is."""
+    return remembered(weight, "min")
+
+
+def lowered(weight: Tensor) -> Tensor:
+    """The negative part of a weight, kept as long as the weight is."""
+    return remembered(weight, "max")
+
+
+def remembered(weight: Tensor, bound: str) -> Tensor:
+    """A half of a weight; that of a parameter is made once for each state of it."""
+    if not isinstance(weight, nn.Parameter):
+        return weight.clamp(**{bound: 0})
+    state = (weight._version, weight.data_ptr(), weight.dtype)
+    kept = HALVES.get(weight, {})
+    if kept.get("state") != state:
+        kept = HALVES[weight] = {"state": state}
+    if bound not in kept:
+        kept[bound] = weight.detach().clamp(**{bound: 0})
+    return kept[bound]

@@ -13,6 +13,7 @@ from torch import Tensor
 from pellucid.engines.rules.composite import Composite
 from pellucid.engines.rules.gates import KINDS
 from pellucid.engines.rules.ledger import Ledger
+from pellucid.engines.rules.lent import Lent, Loans
 from pellucid.engines.rules.linear import LinearOp, Rule
 from pellucid.engines.rules.meeting import Handler, Meeting
 from pellucid.engines.rules.operations import HANDLERS
@@ -27,12 +28,18 @@ class Rules(Meeting):
         super().__init__(ledger)
         self.choose = choose
         self.linear: dict[int, tuple[Tensor, LinearOp, Rule, Tensor, Any]] = {}
+        self.loans = Loans()
 
     def begin(self) -> None:
         super().begin()
-        self.linear = {}
+        self.linear, self.loans = {}, Loans()
+
+    def lend(self, lent: Lent) -> None:
+        """A value of the model's will be read on the way back."""
+        self.loans.add(lent)
 
     def answered(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        self.loans.before(name, args, kwargs)
         kind = KINDS.get(name)
         gate = None if kind is None else self.choose.gate(self.place(name), kind)
         return super().answered(func, name, args, kwargs) if gate is None else gate(self, func, args, kwargs)

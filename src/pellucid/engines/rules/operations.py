@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from pellucid.engines.rules.answers import LinearAnswer, NormAnswer, Ratio
-from pellucid.engines.rules.linear import Epsilon, Gradient, LinearOp, stable
+from pellucid.engines.rules.lent import Lent
+from pellucid.engines.rules.linear import Epsilon, Gradient, LinearOp, Rule
 from pellucid.engines.rules.meeting import Handler
 from pellucid.engines.rules.names import SQUASHING
 
@@ -27,7 +29,7 @@ def linear(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     bias = kwargs.get("bias", rest[0] if rest else None)
     if weight.requires_grad or not x.requires_grad:
         return product(rules, func, args, kwargs)
-    op = LinearOp(x.detach(), weight, bias, functional.linear, lambda s, w: s @ w)
+    op = LinearOp(Lent(x.detach()), weight, bias, functional.linear, dense_back)
     return obeying(rules, func.__name__, op, x, lambda: func(*args, **kwargs))
 
 
@@ -40,7 +42,7 @@ def convolution(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     if weight.requires_grad or not x.requires_grad:
         return product(rules, func, args, kwargs)
     there = Convolution(weight.ndim - 2, transposed, tuple(weight.shape[2:]), **given)
-    op = LinearOp(x.detach(), weight, bias, there, lambda s, w: there.back(s, w, x.shape))
+    op = LinearOp(Lent(x.detach()), weight, bias, there, there.back)
     return obeying(rules, func.__name__, op, x, lambda: func(*args, **kwargs))
 
 
@@ -79,13 +81,9 @@ class Convolution:
         shape = (self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups)
         return torch.convolution(x, weight, bias, *shape)
 
-    def back(self, s: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
-        """The gradient by the input, of the given shape, for a gradient of the output."""
-        padded = [*shape]
-        for axis in range(self.rank):
-            before, after = self.around[2 * (self.rank - 1 - axis) :][:2]
-            padded[-self.rank + axis] += before + after
-        like = s.new_empty(1).expand(padded)
+    def back(self, s: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+        """The gradient by an input like x, for a gradient of the output."""
+        like, shape = functional.pad(x, self.around) if any(self.around) else x, x.shape
         rest = (self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups)
         wanted = [True, False, False]
         slope = torch.ops.aten.convolution_backward(s, like, weight, None, *rest, wanted)[0]
@@ -95,28 +93,39 @@ class Convolution:
         return slope
 
 
+def dense_back(s: Tensor, weight: Tensor, _x: Tensor) -> Tensor:
+    """The gradient by the input of a dense layer."""
+    return s @ weight
+
+
 def obeying(rules: Any, name: str, op: LinearOp, x: Tensor, compute: Callable[[], Tensor]) -> Tensor:
     """The output of a linear operation under the rule of its place; remembered for a batch-norm that may follow."""
     rule = rules.choose(rules.place(name))
     rules.number += 1
     rules.note(name, "exact", type(rule).__name__)
-    z, handle = answered(op, rule, x, compute)
+    z, handle = answered(rules, op, rule, x, compute)
     rules.linear[id(z)] = (z, op, rule, x, handle)
     for old in list(rules.linear)[:-REMEMBERED]:
         del rules.linear[old]
     return z
 
 
-def answered(op: LinearOp, rule: Any, x: Tensor, compute: Callable[[], Tensor]) -> tuple[Tensor, Any]:
+def answered(
+    rules: Any, op: LinearOp, rule: Rule, x: Tensor, compute: Callable[[], Tensor]
+) -> tuple[Tensor, RemovableHandle | None]:
     """An output that obeys a rule, and the handle of the hook that makes it where there is one."""
     if isinstance(rule, Gradient):
         return compute(), None
     if isinstance(rule, Epsilon):  # the plain gradient of scaled relevance: nothing is computed twice
         z = compute()
-        value = z.detach().to(at_least_single(z))
-        share = (value / stable(value, rule.epsilon)).to(z)
-        return z, z.register_hook(lambda g: g * share)
-    return LinearAnswer.apply(x, op.to(at_least_single(x)), rule, lambda: compute().detach()), None
+        value = Lent(z.detach())
+        rules.lend(value)
+        return z, z.register_hook(lambda g: rule.scaled(value.tensor, g))
+    op, value = op.to(at_least_single(x)), Lent()
+    z = LinearAnswer.apply(x, op, rule, value, lambda: compute().detach())
+    rules.lend(op.lent)
+    rules.lend(value)
+    return z, None
 
 
 def at_least_single(tensor: Tensor) -> torch.dtype:
@@ -141,7 +150,7 @@ def batch_norm(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     shift = -given["running_mean"] * factor
     shift = shift if given.get("bias") is None else shift + given["bias"]
     rules.note("batch_norm", "exact", type(rule).__name__)
-    return answered(op.scaled(factor, shift), rule, x, lambda: func(*args, **kwargs))[0]
+    return answered(rules, op.scaled(factor, shift), rule, x, lambda: func(*args, **kwargs))[0]
 
 
 def squashing(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
@@ -249,7 +258,7 @@ def addmm(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     bias, x, weight = args
     if kwargs or bias.requires_grad or weight.requires_grad or not x.requires_grad:
         return product(rules, func, args, kwargs)
-    op = LinearOp(x.detach(), weight.t(), bias, functional.linear, lambda s, w: s @ w)
+    op = LinearOp(Lent(x.detach()), weight.t(), bias, functional.linear, dense_back)
     return obeying(rules, "addmm", op, x, lambda: func(*args))
 
 
@@ -259,7 +268,7 @@ def matmul(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     constant = isinstance(weight, Tensor) and weight.ndim == 2 and not weight.requires_grad and x.requires_grad
     if not constant or x.ndim < 2:
         return product(rules, func, args, kwargs)
-    op = LinearOp(x.detach(), weight.t(), None, functional.linear, lambda s, w: s @ w)
+    op = LinearOp(Lent(x.detach()), weight.t(), None, functional.linear, dense_back)
     return obeying(rules, "matmul", op, x, lambda: func(*args, **kwargs))
 
 
