@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import accuracy, gradients, hiding, imports, memory
+from benchmarks import accuracy, gradients, hiding, imports, memory, propagation
 from benchmarks.timing import Row, measure
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -55,6 +55,9 @@ def speed(words: list[str]) -> list[str]:
     groups = (
         gradients.resnet_cases,
         gradients.transformer_cases,
+        propagation.lrp_cases,
+        propagation.reference_cases,
+        propagation.attention_cases,
         hiding.table_cases,
         hiding.other_cases,
         hiding.picture_cases,

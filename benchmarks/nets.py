@@ -44,6 +44,18 @@ def resnet18(classes: int = 1000) -> nn.Module:
     return net.eval()
 
 
+def vgg11(classes: int = 1000) -> nn.Module:
+    """VGG-11 for 224 × 224 pictures."""
+    torch.manual_seed(0)
+    parts: list[nn.Module] = []
+    into = 3
+    for out, pool in [(64, 1), (128, 1), (256, 0), (256, 1), (512, 0), (512, 1), (512, 0), (512, 1)]:
+        parts += [nn.Conv2d(into, out, 3, padding=1), nn.ReLU(), *[nn.MaxPool2d(2)] * pool]
+        into = out
+    head = [nn.Flatten(), nn.Linear(512 * 49, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU()]
+    return nn.Sequential(*parts, *head, nn.Linear(4096, classes)).eval()
+
+
 class TransformerBlock(nn.Module):
     """Attention and a feed-forward layer, each behind a layer norm."""
 
