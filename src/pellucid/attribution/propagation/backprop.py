@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.nn import functional
 
-from pellucid.attribution.cam import GradCAM
+from pellucid.attribution.cam.gradient import GradCAM
 from pellucid.core.method import Attributor, Found, option
 from pellucid.core.probe import Probe
 from pellucid.engines.rules.rectifiers import Rectifier, Rectifiers, deconvolution, guided

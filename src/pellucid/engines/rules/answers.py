@@ -45,7 +45,8 @@ class Ratio(torch.autograd.Function):
         ratio = y / torch.where(small, torch.ones_like(before), before)
         if bool(small.any()):
             step = torch.full_like(before, 1e-3)
-            ratio = torch.where(small, (compute(step) - compute(-step)) / 2e-3, ratio)
+            slope = (compute(step) - compute(-step)) / 2e-3
+            ratio = torch.where(small, slope.nan_to_num(0.0), ratio)  # √x has none on one side
         ctx.save_for_backward(ratio)
         if inplace:
             x.copy_(y)

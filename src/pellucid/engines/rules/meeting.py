@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 
 from pellucid.engines.rules.ledger import Ledger
 from pellucid.engines.rules.names import PLAIN
+from pellucid.engines.rules.opaque import cut, eagerly, refuse_inner, refuse_scripts
 from pellucid.errors import GradientError
 
 OURS: set[str] = set()
@@ -65,6 +66,7 @@ class Meeting(TorchFunctionMode):
     @contextmanager
     def on(self, module: nn.Module) -> Iterator[None]:
         """In force for calls of a module, whose parts are named in the ledger."""
+        refuse_scripts(module)
         handles = []
         for path, part in module.named_modules():
             kind = type(part).__name__
@@ -73,7 +75,7 @@ class Meeting(TorchFunctionMode):
         handles.append(module.register_forward_pre_hook(lambda *_: self.begin(), prepend=True))
         handles.append(module.register_forward_hook(lambda _part, _args, output: self.refuse_foreign(output)))
         try:
-            with self:
+            with eagerly(), self:
                 yield
         finally:
             for handle in handles:
@@ -82,8 +84,16 @@ class Meeting(TorchFunctionMode):
 
     def begin(self) -> None:
         """A forward pass begins."""
-        self.ledger.calls.clear()
+        self.ledger.clear()
         self.stack, self.number = [], 0
+
+    def reading(self, number: int) -> None:
+        """Which of several targets is read now."""
+        self.ledger.reads = number
+
+    def retell(self, first: Meeting, number: int) -> None:
+        """Take over what another one met on a pass that served both."""
+        self.ledger.take(first.ledger, number)
 
     def refuse_foreign(self, values: Any) -> None:
         """Refuse what came out of an autograd function of somebody else's (reentrant checkpoints among them)."""
@@ -118,14 +128,30 @@ class Meeting(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", str(func))
-        if not (self.stack or self.outside) or not torch.is_grad_enabled() or not needs_gradient(args, kwargs):
+        if not (self.stack or self.outside):
             return func(*args, **kwargs)
+        refuse_inner(name, self.at[0], args, kwargs)
+        if not needs_gradient(args, kwargs):
+            return func(*args, **kwargs)
+        if not torch.is_grad_enabled():
+            return self.cut_off(func, name, args, kwargs)
         self.refuse_foreign((args, kwargs))
         with kept() if packed() else nullcontext():
             return self.answered(func, name, args, kwargs)
 
+    def cut_off(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """An operation that leaves the way from the inputs; what is made of it gets nothing."""
+        out = func(*args, **kwargs)
+        made = [each for each in pytree.tree_leaves(out) if isinstance(each, Tensor) and each.is_floating_point()]
+        if made and moves_numbers(name):
+            self.note(name, "approximated", "cut off")
+        return out
+
     def answered(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """An operation on the way from the inputs, seen to by its handler."""
+        if off := cut(func, name):
+            self.note(off, "approximated", "cut off")
+            return func(*args, **kwargs)
         handler = self.handlers.get(name)
         if handler is not None:
             return handler(self, func, args, kwargs)
@@ -136,7 +162,10 @@ class Meeting(TorchFunctionMode):
         if (opened := same_function(func)) is not None:
             with self:
                 return opened(*args, **kwargs)
-        raise self.unknown(name)
+        out = func(*args, **kwargs)
+        if needs_gradient(out, None):
+            raise self.unknown(name)
+        return out  # a comparison, an index, a tensor of zeros: nothing flows back through it
 
 
 def packed() -> bool:

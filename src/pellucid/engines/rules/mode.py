@@ -5,11 +5,13 @@ Values are computed by the operation itself and are never changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from pellucid.engines.rules.activations import passing
 from pellucid.engines.rules.composite import Composite
 from pellucid.engines.rules.gates import KINDS
 from pellucid.engines.rules.ledger import Ledger
@@ -29,6 +31,11 @@ class Rules(Meeting):
         self.choose = choose
         self.linear: dict[int, tuple[Tensor, LinearOp, Rule, Tensor, Any]] = {}
         self.loans = Loans()
+
+    @contextmanager
+    def on(self, module: nn.Module) -> Iterator[None]:
+        with super().on(module), passing(self, module):
+            yield
 
     def begin(self) -> None:
         super().begin()

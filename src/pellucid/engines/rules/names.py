@@ -12,12 +12,15 @@ PLAIN = frozenset(
     mean sum nansum cumsum amax amin max min maximum minimum cat concat concatenate stack hstack vstack split chunk
     unbind tensor_split view view_as reshape reshape_as flatten unflatten ravel permute transpose transpose_ swapaxes
     movedim moveaxis t squeeze squeeze_ unsqueeze unsqueeze_ expand expand_as repeat repeat_interleave tile
-    contiguous clone detach to type type_as float double half bfloat16 cpu cuda requires_grad_ __getitem__ __setitem__
+    contiguous clone to type type_as float double half bfloat16 cpu cuda requires_grad_ __getitem__ __setitem__
     narrow select index_select gather take_along_dim masked_fill masked_fill_ masked_select where tril triu roll flip
     pad constant_pad_nd _pad interpolate upsample pixel_shuffle pixel_unshuffle unfold fold im2col col2im diagonal
     scatter scatter_ scatter_add index_add copy_ zero_ fill_ dropout dropout_ dropout1d dropout2d dropout3d
     alpha_dropout feature_dropout channel_shuffle broadcast_to broadcast_tensors as_strided retain_grad
-    register_hook __len__ __format__ __repr__ __bool__ __iter__ item tolist numpy __contains__ data_ptr
+    register_hook __format__ __repr__ __bool__ __iter__ item tolist numpy __contains__ data_ptr
+    diff max_unpool1d max_unpool2d max_unpool3d masked_scatter masked_scatter_ index_put index_put_ index_copy
+    index_copy_ index_fill index_add_ scatter_add_ unsafe_chunk unsafe_split hsplit vsplit dsplit dstack column_stack
+    swapdims adjoint block_diag rot90 trace native_channel_shuffle _pack_padded_sequence _pad_packed_sequence
     """.split()  # noqa: SIM905 - a hundred names read better as words
 )
 
@@ -25,6 +28,7 @@ PLAIN = frozenset(
 SQUASHING = frozenset(
     """
     gelu silu silu_ mish mish_ tanh tanh_ sigmoid sigmoid_ softplus elu elu_ celu celu_ selu selu_ hardswish
-    hardsigmoid hardtanh hardtanh_ relu6 softsign logsigmoid tanhshrink clamp clamp_ clip erf sqrt log1p
+    hardsigmoid hardtanh hardtanh_ relu6 softsign logsigmoid tanhshrink clamp clamp_ clip clamp_min
+    clamp_max softshrink erf sqrt log1p
     """.split()  # noqa: SIM905
 )

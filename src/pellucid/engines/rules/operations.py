@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from pellucid.engines.rules.lent import Lent
 from pellucid.engines.rules.linear import Epsilon, Gradient, LinearOp, Rule
 from pellucid.engines.rules.meeting import Handler
 from pellucid.engines.rules.names import SQUASHING
+from pellucid.engines.rules.products import PRODUCTS, dynamic_linear, product, sum_and_product
+from pellucid.engines.rules.recurrent import RECURRENT, as_given
 
 REMEMBERED = 8
 CONVOLUTION_NAMES = ["input", "weight", "bias", "stride", "padding", "dilation", "groups"]
@@ -25,10 +28,10 @@ INSTANCE_NAMES = ["input", "running_mean", "running_var", "weight", "bias", "use
 
 def linear(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """y = x Wᵀ + b."""
-    x, weight, *rest = args
-    bias = kwargs.get("bias", rest[0] if rest else None)
-    if weight.requires_grad or not x.requires_grad:
-        return product(rules, func, args, kwargs)
+    given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    x, weight, bias = given["input"], given["weight"], given.get("bias")
+    if weight.requires_grad or not x.requires_grad or (bias is not None and bias.requires_grad):
+        return dynamic_linear(rules, func, args, kwargs)
     op = LinearOp(Lent(x.detach()), weight, bias, functional.linear, dense_back)
     return obeying(rules, func.__name__, op, x, lambda: func(*args, **kwargs))
 
@@ -39,8 +42,8 @@ def convolution(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     names = TRANSPOSED_NAMES if transposed else CONVOLUTION_NAMES
     given = dict(zip(names, args, strict=False)) | kwargs
     x, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias", None)
-    if weight.requires_grad or not x.requires_grad:
-        return product(rules, func, args, kwargs)
+    if weight.requires_grad or not x.requires_grad or (bias is not None and bias.requires_grad):
+        return dynamic_linear(rules, func, args, kwargs)
     there = Convolution(weight.ndim - 2, transposed, tuple(weight.shape[2:]), **given)
     op = LinearOp(Lent(x.detach()), weight, bias, there, there.back)
     return obeying(rules, func.__name__, op, x, lambda: func(*args, **kwargs))
@@ -163,51 +166,6 @@ def squashing(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     return Ratio.apply(x, lambda value: plain(value, *rest, **options), inplace)
 
 
-def product(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """Two factors that both come from the inputs get half of the relevance each; a constant factor is linear."""
-    out = func(*args, **kwargs)
-    tensors = [each for each in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-    if sum(each.requires_grad for each in tensors) < 2:
-        rules.note(func.__name__, "linear")
-        return out
-    rules.note(func.__name__, "exact", "half each")
-    out.register_hook(lambda g: g / 2)
-    return out
-
-
-def power(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """xⁿ hands all its relevance to x; a constant to the power of x is refused."""
-    x, n = args[0], args[1] if len(args) > 1 else kwargs.get("exponent", 2)
-    if isinstance(n, Tensor) and n.requires_grad:
-        raise rules.unknown(func.__name__)
-    rules.note(func.__name__, "exact", "pass")
-    if not isinstance(n, Tensor) and n < 0:
-        return func(*args, **kwargs).detach()
-    return Ratio.apply(x, lambda value: value**n, False)
-
-
-def gate(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """A normalizer (1/√v, a variance, a norm) is taken as given."""
-    rules.note(func.__name__, "approximated", "taken as given")
-    return func(*args, **kwargs).detach()
-
-
-def division(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """a / b: linear in a; b is taken as given."""
-    by = args[1]
-    if isinstance(by, Tensor) and by.requires_grad:
-        rules.note(func.__name__, "approximated", "divisor taken as given")
-        return func(args[0], by.detach(), *args[2:], **kwargs)
-    rules.note(func.__name__, "linear")
-    return func(*args, **kwargs)
-
-
-def softmax(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """Its plain gradient: AttnLRP's rule."""
-    rules.note(func.__name__, "approximated", "gradient")
-    return func(*args, **kwargs)
-
-
 def layer_norm(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """Linear in what is left when the spread is taken as given."""
     names = ("input", "normalized_shape", "weight", "bias", "eps")
@@ -253,11 +211,18 @@ def attention(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
         return scores.softmax(-1) @ v
 
 
+def recurrent(call: Callable[..., Any], rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """LSTM, GRU and RNN, written with their parts; in a product of gate and signal the signal takes all."""
+    if not func.__name__.startswith("rnn"):
+        rules.note(func.__name__, "approximated", "gates taken as given")
+    return call(rules, as_given, *args, **kwargs)
+
+
 def addmm(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """b + x W with constant b and W is a dense layer."""
+    if kwargs or len(args) != 3 or args[0].requires_grad or args[2].requires_grad:
+        return sum_and_product(rules, func, args, kwargs)
     bias, x, weight = args
-    if kwargs or bias.requires_grad or weight.requires_grad or not x.requires_grad:
-        return product(rules, func, args, kwargs)
     op = LinearOp(Lent(x.detach()), weight.t(), bias, functional.linear, dense_back)
     return obeying(rules, "addmm", op, x, lambda: func(*args))
 
@@ -283,11 +248,7 @@ HANDLERS: dict[str, Handler] = {
     "addmm": addmm,
     **dict.fromkeys([f"conv{t}{d}d" for t in ("", "_transpose") for d in (1, 2, 3)], convolution),
     **dict.fromkeys(SQUASHING, squashing),
-    **dict.fromkeys(["mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__", "bmm", "baddbmm"], product),
-    **dict.fromkeys(["einsum", "bilinear", "glu", "dot", "outer"], product),
     **dict.fromkeys(["matmul", "__matmul__", "__rmatmul__", "mm"], matmul),
-    **dict.fromkeys(["pow", "__pow__", "square", "pow_"], power),
-    **dict.fromkeys(["rsqrt", "reciprocal", "var", "std", "norm", "var_mean", "linalg_vector_norm"], gate),
-    **dict.fromkeys(["div", "div_", "true_divide", "__truediv__", "__rtruediv__", "__itruediv__"], division),
-    **dict.fromkeys(["softmax", "_softmax", "log_softmax"], softmax),
+    **PRODUCTS,
+    **{name: partial(recurrent, call) for name, call in RECURRENT.items()},
 }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.engines.rules.meeting import kept, packed
+from pellucid.engines.rules.opaque import eagerly, refuse_inner, refuse_scripts
 
 RECTIFIERS = frozenset({"relu", "relu_"})
 Rectifier = Callable[[Tensor, Callable[[], Tensor], bool], Tensor]
@@ -40,10 +41,15 @@ class Rectifiers(TorchFunctionMode):
         self.rectify, self.met = rectify, 0
 
     @contextmanager
-    def on(self, _module: nn.Module) -> Iterator[None]:
+    def on(self, module: nn.Module) -> Iterator[None]:
         """In force for calls of any module."""
-        with self:
+        refuse_scripts(module)
+        with eagerly(), self:
             yield
+
+    def retell(self, first: Rectifiers, _number: int) -> None:
+        """Take over what another one met on a pass that served both."""
+        self.met = first.met
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with kept() if packed() else nullcontext():
@@ -51,6 +57,7 @@ class Rectifiers(TorchFunctionMode):
 
     def answered(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """The operation, rectified where it is a ReLU."""
+        refuse_inner(name, "", args, kwargs)
         if name not in RECTIFIERS and not clamps_at_zero(name, args, kwargs):
             return func(*args, **kwargs)
         self.met += 1
