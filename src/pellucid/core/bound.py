@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from pellucid.core.blackbox import BlackBox
 from pellucid.core.model import Model
 from pellucid.core.outputs import Outputs
-from pellucid.core.site import Site
+from pellucid.core.site import Action, Site, meet, uncalled
 from pellucid.core.target import Target
 from pellucid.errors import OutputError
 
 Studied = Model | BlackBox
+Read = Callable[[Tensor], Any]
+Look = Callable[[nn.Module], AbstractContextManager[Read]]
+"""A context around a pass of a module; it gives what reads an answer off the scores (rows,)."""
 
 
 @dataclass
@@ -58,3 +63,30 @@ class Activation:
 def full(values: Tensor) -> Tensor:
     """Values in at least single precision."""
     return values.float() if values.dtype.itemsize < 4 or not values.is_floating_point() else values
+
+
+@contextmanager
+def tapped(module: nn.Module, sites: tuple[Site, ...]) -> Iterator[Read]:
+    """Sees the activation at each site and, from the scores, the gradient by it: a list of (activation, gradient)."""
+    values: dict[Site, Tensor] = {}
+    zeros: dict[Site, Tensor] = {}
+
+    def tap(site: Site) -> Action:
+        def add_zero(tensor: Tensor) -> Tensor:
+            values[site] = tensor.detach().clone() if site.side == "input" else tensor.detach()
+            zeros[site] = torch.zeros_like(tensor).requires_grad_()
+            return tensor + zeros[site]
+
+        return add_zero
+
+    def read(score: Tensor) -> list[tuple[Tensor, Tensor]]:
+        if missing := [site for site in sites if site not in values]:
+            raise uncalled(missing[0])
+        total = score.sum() + sum(zeros[site].sum() * 0 for site in sites)
+        slopes = torch.autograd.grad(total, [zeros[site] for site in sites])
+        return [(full(values[site]), full(slope)) for site, slope in zip(sites, slopes, strict=True)]
+
+    with ExitStack() as stack:
+        for site in sites:
+            stack.enter_context(meet(module, site, tap(site)))
+        yield read

@@ -18,6 +18,7 @@ from pellucid.core.outputs import Outputs
 from pellucid.core.probe import Probe
 from pellucid.core.result import Attribution, MethodNote
 from pellucid.core.run import Run, current_settings, undisturbed
+from pellucid.core.several import several
 from pellucid.core.site import EmbeddingSite
 from pellucid.core.target import as_target
 from pellucid.errors import DtypeError, NonFiniteError, OptionError
@@ -91,10 +92,26 @@ class Attributor(Method):
         """Explain ``target`` (the predicted class without one) for ``inputs``, or for the layer named by ``at``."""
         studied = as_studied(model)
         with undisturbed():
-            ask = question(studied, inputs, target, at, discrete=self.discrete)
-            with ask.model.session(), ask.run.progress(type(self).__name__):
-                found = self.attribute(ask)
-            return self.result(ask, found if isinstance(found, Found) else Found(found), at)
+            return self.explained(question(studied, inputs, target, at, discrete=self.discrete), at)
+
+    def each(
+        self, model: Studied | nn.Module, inputs: Any, targets: Any = "all", at: str | None = None
+    ) -> tuple[Attribution, ...]:
+        """Explain several ``targets`` of the same inputs: a list of whatever a target may be, or "all" classes.
+
+        The same as asking one by one. Methods whose first question is the gradient at the inputs share the pass
+        forward: it stands in the first receipt, so that receipts add up to what all of them cost together.
+        """
+        studied = as_studied(model)
+        with undisturbed():
+            asks = several(question(studied, inputs, None, at, discrete=self.discrete), targets)
+            return tuple(self.explained(ask, at) for ask in asks)
+
+    def explained(self, ask: Probe, at: str | None) -> Attribution:
+        """The answer to a bound question."""
+        with ask.model.session(), ask.run.progress(type(self).__name__):
+            found = self.attribute(ask)
+        return self.result(ask, found if isinstance(found, Found) else Found(found), at)
 
     def attribute(self, ask: Probe) -> Tensor | Found:
         """The method's own mathematics: a probe in, values of the probed shape out."""
@@ -111,7 +128,7 @@ class Attributor(Method):
             gap = COMPLETE.gap(values, ask.score, found.base_score)
         inside = at is not None or values.shape != ask.leaves.values.shape
         shape = (lambda tensor: tensor) if inside else ask.leaves.tree
-        tree = ask.leaves.tree(values) if ask.leaves.integer and at is None else shape(values)
+        tree = shape(values)
         return Attribution(
             values=tree,
             inputs=whole_tree(ask),

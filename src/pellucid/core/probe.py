@@ -7,7 +7,7 @@ made as many at a time as memory allows; a method never knows a batch size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,14 +16,16 @@ from torch import Tensor, nn
 
 from pellucid._typing import Points
 from pellucid.core.blackbox import BlackBox
-from pellucid.core.bound import Activation, Bound, Studied, full
+from pellucid.core.bound import Activation, Bound, Look, Studied, full, tapped
+from pellucid.core.constant import named_failures, refuse_unless_constant
 from pellucid.core.leaves import Leaves
 from pellucid.core.meter import Meter
 from pellucid.core.model import Change, Model
 from pellucid.core.reduce import Keep, Mean, Reducer, Weighted
 from pellucid.core.run import Run, half_of
-from pellucid.core.site import EmbeddingSite, Followed, Site, Stop, meet, site_of, uncalled
+from pellucid.core.site import EmbeddingSite, Site, Stop, meet, site_of, uncalled
 from pellucid.core.target import Target
+from pellucid.core.ways import layers_of, tell
 from pellucid.errors import GradientError, LayerError, NonFiniteError
 
 
@@ -40,6 +42,7 @@ class Probe:
     changes: tuple[Change, ...] = ()
     ways: tuple[Change, ...] = ()
     outer: Probe | None = None
+    first: Callable[[Probe, Points | None, Reducer, Points | None], bool] | None = None
 
     @property
     def inputs(self) -> Tensor:
@@ -88,27 +91,47 @@ class Probe:
         """∂score/∂point, reduced over draws: the mean, the sum with ``weights``, or what ``into`` makes of it.
 
         ``against`` gives references (draws, batch, *shape): the ways back of this probe are told of the pass at them
-        just before the one at the points.
+        just before the one at the points; ``into`` then gets (draws, batch, 2) scores, of the points and of these.
         """
         if not self.model.differentiable:
             do = "Use a method that only asks for predictions: Occlusion, Ablation, KernelSHAP."
             raise GradientError(expected="a model with gradients", got="a BlackBox", do=do)
-        if points is not None:
-            _ = self.target
         draws = len(weights) if weights is not None else draws
         reducer = into if into is not None else (Weighted(weights) if weights is not None else Mean())
+        if draws == 1 and self.first is not None and self.first(self, points, reducer, against):
+            return reducer.result()
+        if points is not None or against is not None:
+            _ = self.target
         return self._sweep(points, draws, reducer, grad=True, against=against)
 
     def capture(self, *layers: str | Site) -> tuple[Activation, ...]:
         """The activations of layers and the target's gradient by them, in one pass back to the earliest only."""
-        module = self._torch().module
-        sites = tuple(site_of(module, layer) for layer in layers)
-        pieces = self._in_pieces(lambda rows: self._captured(sites, rows), grad=True)
-        scores = torch.cat([score for _, score in pieces])
-        self.bound.settle(scores)
-        pairs = zip(*[piece for piece, _ in pieces], strict=True)
+        sites = tuple(site_of(self._torch().module, layer) for layer in layers)
+        pieces, scores = self.watch(lambda module: tapped(module, sites), *sites)
+        pairs = zip(*pieces, strict=True)
         joined = [[torch.cat(each) for each in zip(*pair, strict=True)] for pair in pairs]
         return tuple(Activation(value, slope, scores, site) for (value, slope), site in zip(joined, sites, strict=True))
+
+    def watch(self, look: Look, *sites: Site, grad: bool = True) -> tuple[list[Any], Tensor]:
+        """What a clean pass over some rows leaves with ``look(module)``, piece by piece, and the scores (batch,).
+
+        ``look`` is a context around the pass; what it gives reads off the scores (rows,), which are still on the graph.
+        """
+
+        def work(rows: Tensor) -> tuple[Any, Tensor]:
+            tell(self.ways, "piece", rows)
+            with torch.set_grad_enabled(grad):
+                with self._changed(*sites) as module, look(self._torch().module if module is None else module) as read:
+                    score = self._score(self._outputs(None, rows, module=module), rows)
+                found = read(score)
+            if grad and not score.requires_grad:
+                self._refuse_unless_constant(self.inputs[rows], rows, score)
+            return found, score.detach()
+
+        pieces = self._in_pieces(work, grad=grad)
+        scores = torch.cat([score for _, score in pieces])
+        self.bound.settle(scores)
+        return [found for found, _ in pieces], scores
 
     def at(self, layer: str | Site) -> Probe:
         """The same question, asked of a hidden layer: its activation takes the place of the inputs."""
@@ -169,7 +192,7 @@ class Probe:
         return self.model
 
     def _key(self, grad: bool) -> tuple[Any, ...]:
-        return (grad, self.site, self.bound.target.layer, tuple(self.inputs.shape[1:]))
+        return (grad, self.site, self.bound.target.layer, tuple(self.inputs.shape[1:]), bool(self.ways))
 
     def _rows_at_once(self, *, grad: bool) -> int:
         pace = self.model.paces.get(self._key(grad))
@@ -212,6 +235,9 @@ class Probe:
         pace = self.model.paces.get(self._key(grad))
         return 1 if pace is None else max(1, self.run.size(pace, left) // self.batch)
 
+    def _settle(self, score: Tensor) -> None:
+        self.bound.settle(score)
+
     def _flat(self, block: Tensor) -> Tensor:
         """Points (draws, batch, *shape) as rows."""
         return block.expand(len(block), self.batch, *block.shape[2:]).flatten(0, 1)
@@ -232,7 +258,7 @@ class Probe:
             torch.cat(parts).unflatten(0, (len(block), self.batch)) for parts in zip(*answers, strict=True)
         )
         if clean:
-            self.bound.settle(score[0].detach())
+            self._settle(score[0].detach())
         return values, score
 
     def _piece(self, points: Tensor, rows: Tensor, *, grad: bool, other: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -254,6 +280,8 @@ class Probe:
         else:
             pace.note(len(rows), meter.seconds)
         self.run.count(len(rows), backward=grad, size=pace.bytes_per_row * len(rows))
+        if other is not None:
+            self.run.count(len(rows), backward=False)
         return answer
 
     def _halved(
@@ -272,45 +300,28 @@ class Probe:
 
     def _ask(self, points: Tensor, rows: Tensor, *, grad: bool, other: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One call of the model: the gradient by the points (the scores again without) and the scores."""
+        tell(self.ways, "piece", rows)
+        base: Tensor | None = None
         with torch.set_grad_enabled(grad):
             with self._changed() as module:
                 if other is not None:
-                    self._score(self._outputs(other.detach().requires_grad_().clone(), rows, module=module), rows)
+                    there = other.detach().requires_grad_().clone()
+                    base = self._score(self._outputs(there, rows, module=module), rows).detach()
                 leaf = points.detach().requires_grad_(grad)
                 score = self._score(self._outputs(leaf.clone(), rows, module=module), rows)
             if not grad:
                 return score, score
-            if not score.requires_grad:
-                self._refuse_unless_constant(points.detach(), rows, score)
-                return torch.zeros_like(points), score
-            (gradient,) = torch.autograd.grad(score.sum(), leaf, allow_unused=True)
-            return torch.zeros_like(points) if gradient is None else gradient.contiguous(), score.detach()
+            scores = score.detach() if base is None else torch.stack([score.detach(), base], 1)
+            return self._slope(score, leaf, rows, last=True), scores
 
-    def _captured(self, sites: tuple[Site, ...], rows: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """(activation, gradient) at each site and the scores, for some rows of the clean inputs."""
-        values: dict[Site, Tensor] = {}
-        zeros: dict[Site, Tensor] = {}
-
-        def tap(site: Site) -> Any:
-            def add_zero(tensor: Tensor) -> Tensor:
-                values[site] = tensor.detach().clone() if site.side == "input" else tensor.detach()
-                zeros[site] = torch.zeros_like(tensor).requires_grad_()
-                return tensor + zeros[site]
-
-            return add_zero
-
-        with torch.enable_grad():
-            with self._changed(*sites) as module:
-                taps = {site: tap(site) for site in sites}
-                score = self._score(self._outputs(None, rows, module=module, taps=taps), rows)
-            if missing := [site for site in sites if site not in values]:
-                raise uncalled(missing[0])
-            if not score.requires_grad:
-                self._refuse_unless_constant(self.inputs[rows], rows, score)
-            total = score.sum() + sum(zeros[site].sum() * 0 for site in sites)
-            slopes = torch.autograd.grad(total, [zeros[site] for site in sites])
-        pairs = zip([values[site] for site in sites], slopes, strict=True)
-        return [(full(value), full(slope)) for value, slope in pairs], score.detach()
+    def _slope(self, score: Tensor, leaf: Tensor, rows: Tensor, *, last: bool) -> Tensor:
+        """∂score/∂leaf; the graph is kept unless it is the ``last`` one."""
+        if not score.requires_grad:
+            self._refuse_unless_constant(leaf.detach(), rows, score)
+            return torch.zeros_like(leaf)
+        with named_failures():
+            (gradient,) = torch.autograd.grad(score.sum(), leaf, allow_unused=True, retain_graph=not last)
+        return torch.zeros_like(leaf) if gradient is None else gradient.contiguous()
 
     @contextmanager
     def _changed(self, *more: Site | EmbeddingSite | None) -> Iterator[nn.Module | None]:
@@ -320,6 +331,7 @@ class Probe:
             return
         model = self._torch()
         sites = [each.layer for each in (self.site, self._read(None), *more) if isinstance(each, Site)]
+        sites += layers_of(self.ways)
         module = model.choose(self.leaves, exact=self.run.exact or bool(self.changes), layers=sites)
         self.run.path = model.path(module)
         with ExitStack() as stack:
@@ -339,7 +351,6 @@ class Probe:
         *,
         module: nn.Module | None,
         stop_at: Site | EmbeddingSite | None = None,
-        taps: dict[Site, Any] | None = None,
     ) -> Any:
         """The model's outputs with points at the site; or the activation where the target, or ``stop_at``, is read."""
         if isinstance(self.model, BlackBox) and module is None:
@@ -355,8 +366,6 @@ class Probe:
         with ExitStack() as stack:
             if self.site is not None and points is not None:
                 stack.enter_context(meet(module, self.site, lambda old: points.to(old.dtype)))
-            for site, tap in (taps or {}).items():
-                stack.enter_context(meet(module, site, tap))
             if read is not None:
                 stack.enter_context(meet(module, read, see))
             try:
@@ -381,13 +390,8 @@ class Probe:
 
     def _refuse_unless_constant(self, points: Tensor, rows: Tensor, score: Tensor) -> None:
         with torch.no_grad(), self._changed() as module:
-            with Followed(points) as followed:
-                met = followed.reached(self._score(self._outputs(points, rows, module=module), rows))
-            for other in (-points, points * 0, points * 10):
-                with suppress(NonFiniteError):
-                    there = self._score(self._outputs(other, rows, module=module), rows)
-                    met = met or not torch.equal(there, score)
-        if met:
-            got = "an answer that changes with the input but carries no gradient"
-            do = "Look for argmax, round, .detach(), .item() or NumPy in forward; or use KernelSHAP."
-            raise GradientError(expected="a differentiable target", got=got, do=do)
+
+            def score_at(other: Tensor) -> Tensor:
+                return self._score(self._outputs(other, rows, module=module), rows)
+
+            refuse_unless_constant(score_at, points, score)
