@@ -45,7 +45,11 @@ def zennit(net: nn.Module, x: Tensor, composite: str) -> Any:
 def captum_lrp(net: nn.Module, x: Tensor) -> Any:
     """captum's ε rule."""
     from captum import attr
+    from captum.attr._utils.lrp_rules import EpsilonRule
 
+    for part in net.modules():
+        if isinstance(part, nn.Flatten):
+            part.rule = EpsilonRule()  # type: ignore[assignment]
     return attr.LRP(net).attribute(x, target=0)
 
 

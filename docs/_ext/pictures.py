@@ -9,7 +9,8 @@ from pellucid import catalogue, load
 from pellucid.demo import parts
 
 # Where bars or words say more than a map of 64 pixels.
-DEMOS = {"shapley": "diabetes", "lime": "breast-cancer"}
+DEMOS = {"shapley": "diabetes", "lime": "breast-cancer", "attention": "sentences"}
+READS = {"diabetes": "table", "breast-cancer": "table", "sentences": "text"}
 AT = {"Conductance": "stem.0"}
 EXAMPLE = 3
 
@@ -17,7 +18,7 @@ EXAMPLE = 3
 def demo_of(row: Any) -> str:
     """The bundled model that a method is shown on."""
     named = DEMOS.get(row.family, "digits")
-    return named if "table" in row.modalities or named == "digits" else "digits"
+    return named if READS.get(named) in row.modalities else "digits"
 
 
 def explained(row: Any, **options: Any) -> Any:

@@ -20,6 +20,10 @@ from tests.nets import BY_NAME
 from tests.small import NAMES
 
 
+# Options that only make sense beside another one.
+BESIDE = {(name, option): {"composite": "gamma"} for name in ("LRP", "CRP") for option in ("gamma",)}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_options_are_checked_when_they_are_given(name: str) -> None:
     kind = catalogue.find(name)
@@ -39,7 +43,7 @@ def test_options_are_checked_when_they_are_given(name: str) -> None:
             assert each.name in caught.value.expected
             assert caught.value.do
         if least is not None:
-            kind(**{each.name: np.int64(least + 1)})
+            kind(**BESIDE.get((name, each.name), {}), **{each.name: np.int64(least + 1)})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -210,7 +210,7 @@ def test_several_inputs_and_parts_of_many_columns() -> None:
         (pl.Conditional(torch.rand(5, 3)), torch.rand(1, 4), ShapeError),
         (pl.Conditional(torch.rand(2, 3, 32, 32)), torch.rand(1, 3, 32, 32), ShapeError),
     ],
-    ids=str,
+    ids=lambda each: type(each).__name__,
 )
 def test_what_does_not_fit(fill: Any, x: torch.Tensor, kind: type[Exception]) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 1)).to(x.dtype)

@@ -210,7 +210,7 @@ def test_shuffle_of_a_picture_moves_its_own_places(space: tuple[int, ...]) -> No
         (pl.Shuffle(), torch.rand(1, 4), OptionError),
         (pl.Shuffle(2, torch.rand(2, 5)), torch.rand(1, 4), PellucidError),
     ],
-    ids=str,
+    ids=lambda each: type(each).__name__,
 )
 def test_what_does_not_fit(fill: Any, x: torch.Tensor, kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:

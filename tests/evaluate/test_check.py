@@ -356,3 +356,14 @@ def test_what_cannot_be_tested_says_why_and_gives_no_number(net: nn.Module, x: T
     check = evidence.check("faithfulness")
     assert (check.value, check.p, check.interval, check.passed) == (None, None, None, None)
     assert any(each in evidence.words for each in words.split("|"))
+
+
+def test_weights_between_tokens_are_no_map_of_the_input() -> None:
+    """Beside a map that can be tested; values from elsewhere of such a shape are a mistake."""
+    model = pl.load("demo:sentences")
+    both = [pl.AttentionWeights()(model, "A wonderful film."), pl.Saliency()(model, "A wonderful film.")]
+    first, second = pl.check(both, model)
+    assert (first.verdict, first.checks) == ("not testable", ())
+    assert second.checks
+    with pytest.raises(ShapeError):
+        pl.check(both[0].values, model, "A wonderful film.", 1)

@@ -1,9 +1,8 @@
-"""LRP: the laws of its rules, networks with functional, in-place and reused layers, attention, and zennit's answers."""
+"""LRP: the laws of its rules, networks with functional, in-place and reused layers, attention, composites, options."""
 
 from __future__ import annotations
 
-import sys
-import types
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import pellucid as pl
-from pellucid import errors
+from pellucid import errors, rules
 from pellucid.attribution.propagation.lrp import PRESETS
+from pellucid.core.method import question
 from pellucid.engines.rules import (
     AlphaBeta,
     Composite,
@@ -23,7 +23,6 @@ from pellucid.engines.rules import (
     Gamma,
     Gradient,
     WSquare,
-    ZBox,
     ZPlus,
     anywhere,
     first,
@@ -80,7 +79,8 @@ def test_lrp_zero_is_gradient_times_input() -> None:
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_relevance_is_conserved_without_biases(preset: str) -> None:
-    result = lrp(preset, Residual(), low=-4.0, high=4.0)
+    box = {"low": -4.0, "high": 4.0} if "box" in preset else {}
+    result = lrp(preset, Residual(), **box)
     torch.testing.assert_close(result.values.flatten(1).sum(1), result.score, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(result.extra["conserved"], torch.ones(2, dtype=torch.float64), rtol=1e-4, atol=1e-6)
 
@@ -246,107 +246,129 @@ def test_bad_questions() -> None:
         pl.LRP()(Odd(), torch.rand(1, 3))
 
 
-class Plain(nn.Module):
-    """What zennit handles: modules only."""
-
-    @staticmethod
-    def nets() -> dict[str, nn.Module]:
-        torch.manual_seed(0)
-        return {
-            "norms": nn.Sequential(
-                nn.Conv2d(3, 8, 3, padding=1), random_norm(8), nn.ReLU(), nn.MaxPool2d(2),
-                nn.Conv2d(8, 8, 3, stride=2, padding=1), random_norm(8), nn.ReLU(), nn.Flatten(),
-                nn.Linear(32, 6), nn.ReLU(), nn.Linear(6, 5),
-            ),
-            "groups": nn.Sequential(
-                nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=2), nn.ReLU(),
-                nn.MaxPool2d(3, 2, 1), nn.Flatten(), nn.Linear(128, 5),
-            ),
-            "dense": nn.Sequential(nn.Flatten(), nn.Linear(192, 20), nn.ReLU(), nn.Linear(20, 5)),
-        }  # fmt: skip
+def dense_net(*widths: int, bias: bool = True) -> nn.Sequential:
+    torch.manual_seed(5)
+    parts: list[nn.Module] = []
+    for a, b in pairwise(widths):
+        parts += [nn.Linear(a, b, bias=bias), nn.ReLU()]
+    return nn.Sequential(*parts[:-1]).double()
 
 
-@pytest.fixture
-def zennit(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """zennit, with as much of torchvision as it looks for."""
-    pytest.importorskip("zennit.types") if "torchvision" in sys.modules else None
-    models = types.ModuleType("torchvision.models")
-    for name, classes in {"resnet": ("BasicBlock", "Bottleneck", "ResNet"), "vgg": ("VGG",)}.items():
-        part = types.ModuleType(f"torchvision.models.{name}")
-        for each in classes:
-            setattr(part, each, type(each, (nn.Module,), {}))
-            setattr(models, each, getattr(part, each))
-        setattr(models, name, part)
-        monkeypatch.setitem(sys.modules, f"torchvision.models.{name}", part)
-    whole = types.ModuleType("torchvision")
-    whole.models = models  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torchvision", whole)
-    monkeypatch.setitem(sys.modules, "torchvision.models", models)
-    pytest.importorskip("zennit.composites")
-    import zennit.attribution
-    import zennit.canonizers
-    import zennit.composites
-    import zennit.rules
-    import zennit.types
-
-    return zennit
+def used(composite: Composite, net: nn.Module, x: Tensor) -> dict[str, str]:
+    """Which rule stood at which module."""
+    ledger = rules.Ledger()
+    ask = question(net, x, 0)
+    ready = pl.LRP(composite).rules(ask)
+    ask.along(lambda module: rules.Rules(ready, ledger).on(module)).gradient()
+    return {path: rule for (_, path, _, rule) in ledger.calls if rule}
 
 
-def theirs(zennit: Any, net: nn.Module, composite: Any) -> Tensor:
-    seed = functional.one_hot(torch.tensor([1, 1]), 5)
-    with zennit.attribution.Gradient(net, composite) as attributor:
-        return attributor(X, lambda output: output * seed)[1]
+def test_predicates_by_operation_type_path_depth_first_and_last() -> None:
+    net, x = (
+        nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 2, 3), nn.Flatten(), *dense_net(4, 5, 4, 3)),
+        X[:, 0, 0],
+    )
+    net, x = net.double(), x[:, :4]
+    gamma, plus, rest = Gamma(), ZPlus(), (anywhere, Epsilon())
+    cases: dict[str, Any] = {
+        "first": (rules.first, {"1"}),
+        "last": (rules.last, {"7"}),
+        "the last two": (rules.from_end(2), {"5", "7"}),
+        "the first two": (rules.before(2), {"1", "3"}),
+        "by type": (rules.typed("Conv1d"), {"1"}),
+        "by operation": (rules.operation("linear"), {"3", "5", "7"}),
+        "by pattern": (rules.operation("conv?d"), {"1"}),
+        "by path": (rules.named("[35]"), {"3", "5"}),
+        "dense": (rules.dense, {"3", "5", "7"}),
+        "convolutional": (rules.convolutional, {"1"}),
+        "of one's own": (lambda place: place.kind == "Linear" and place.number > 1, {"5", "7"}),
+    }
+    for name, (fits, paths) in cases.items():
+        found = used(Composite(((fits, gamma), rest)), net, x)
+        assert {path for path, rule in found.items() if rule == "Gamma"} == paths, name
+    in_order = used(Composite(((rules.first, plus), (rules.convolutional, gamma), rest)), net, x)
+    assert in_order["1"] == "ZPlus"
 
 
-NAMES = {
-    "epsilon-plus": "EpsilonPlus",
-    "epsilon-plus-flat": "EpsilonPlusFlat",
-    "epsilon-alpha2-beta1": "EpsilonAlpha2Beta1",
-    "epsilon-alpha2-beta1-flat": "EpsilonAlpha2Beta1Flat",
-    "epsilon-gamma-box": "EpsilonGammaBox",
-}
+def test_last_is_for_those_who_count() -> None:
+    with pytest.raises(errors.OptionError, match=r"pl\.LRP"):
+        rules.last(rules.Place("linear", "0", "Linear", 0))
 
 
-@pytest.mark.peer
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("preset", sorted(NAMES))
-@pytest.mark.parametrize("name", ["norms", "groups", "dense"])
-def test_presets_are_zennits(zennit: Any, name: str, preset: str) -> None:
-    if (name, preset) == ("dense", "epsilon-gamma-box"):
-        pytest.skip("zennit's box stands on convolutions only")
-    net = Plain.nets()[name].double().eval()
-    bounds = {"low": torch.full_like(X, -3), "high": torch.full_like(X, 3)} if "box" in preset else {}
-    merge = [zennit.canonizers.SequentialMergeBatchNorm()]
-    expected = theirs(zennit, net, getattr(zennit.composites, NAMES[preset])(canonizers=merge, **bounds))
-    values = lrp(preset, net, low=-3.0, high=3.0).values
-    assert float((values - expected).abs().max()) < 1e-5 * float(expected.abs().max())
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_biases_left_out_take_nothing(preset: str) -> None:
+    """All of the score reaches the inputs, whatever the biases and the shifts of folded norms."""
+    net = Residual(bias=True, norm=True).double()
+    options: dict[str, Any] = {"low": -4.0, "high": 4.0} if "box" in preset else {}
+    absorbed = pl.LRP(preset, **options)(net, X, target=1)
+    left_out = pl.LRP(preset, biases="leave out", **options)(net, X, target=1)
+    one = torch.ones(2, dtype=torch.float64)
+    torch.testing.assert_close(left_out.extra["conserved"], one, rtol=1e-3, atol=1e-3)
+    assert float((absorbed.extra["conserved"] - one).abs().max()) > 1e-2
 
 
-@pytest.mark.peer
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["groups", "dense"])
-def test_rules_are_zennits(zennit: Any, name: str) -> None:
-    rules, kinds = zennit.rules, zennit.types
-    net = Plain.nets()[name].double().eval()
-    everywhere = [
-        (rules.Gamma(gamma=0.25), Gamma()),
-        (rules.ZPlus(), ZPlus()),
-        (rules.AlphaBeta(alpha=2, beta=1), AlphaBeta()),
-        (rules.Epsilon(epsilon=0.1), Epsilon(0.1)),
-    ]
-    box = rules.ZBox(low=torch.full_like(X, -3), high=torch.full_like(X, 3))
-    at_first = [(rules.WSquare(), WSquare()), (rules.Flat(), Flat())]
-    at_first += [(box, ZBox(-3.0, 3.0))] if name == "groups" else []
-    passed = (kinds.Activation, rules.Pass())
-    for rule, ours in everywhere:
-        composite = zennit.composites.LayerMapComposite(layer_map=[(kinds.Linear, rule), passed])
-        close(lrp(Composite(((anywhere, ours),)), net).values, theirs(zennit, net, composite))
-    for rule, ours in at_first:
-        composite = zennit.composites.SpecialFirstLayerMapComposite(
-            layer_map=[(kinds.Linear, rules.Epsilon()), passed], first_map=[(kinds.Linear, rule)]
-        )
-        close(lrp(Composite(((first, ours), (anywhere, Epsilon()))), net).values, theirs(zennit, net, composite))
+def test_relevance_of_one_is_a_share_of_the_score() -> None:
+    net = dense_net(4, 6, 3, bias=False)
+    x = X[:, 0, 0, :4]
+    whole, share = (pl.LRP("epsilon", relevance=each)(net, x, target=1) for each in ("score", "one"))
+    torch.testing.assert_close(share.values * whole.score[:, None], whole.values)
+    torch.testing.assert_close(share.values.sum(1), torch.ones(2, dtype=torch.float64), rtol=1e-4, atol=1e-4)
+    with pytest.raises(errors.OptionError, match='relevance="score"'):
+        pl.LRP("epsilon", relevance="one")(net, torch.zeros(1, 4, dtype=torch.float64), target=1)
 
 
-def close(values: Tensor, expected: Tensor) -> None:
-    assert float((values - expected).abs().max()) < 1e-8 * float(expected.abs().max())
+def test_options_of_presets() -> None:
+    net, x = dense_net(4, 6, 3), X[:, 0, 0, :4]
+    by_option = pl.LRP("epsilon", epsilon=0.25)(net, x, target=2).values
+    by_rule = pl.LRP(Composite(((anywhere, Epsilon(0.25)),)))(net, x, target=2).values
+    torch.testing.assert_close(by_option, by_rule, rtol=0, atol=0)
+    by_option = pl.LRP("gamma", gamma=2.0)(net, x, target=2).values
+    torch.testing.assert_close(by_option, pl.LRP(Composite(((anywhere, Gamma(2.0)),)))(net, x, target=2).values)
+    for wrong in ({"gamma": 0.1}, {"low": 0.0}, {"high": 1.0}):
+        with pytest.raises(errors.OptionError, match="epsilon"):
+            pl.LRP("epsilon", **wrong)
+    with pytest.raises(errors.OptionError, match="composite"):
+        pl.LRP(Composite(((anywhere, Epsilon()),)), epsilon=0.1)
+
+
+@pytest.mark.parametrize(("name", "method"), [("guided-backprop", "GuidedBackprop"), ("deconvnet", "Deconvolution")])
+def test_rectified_gradients_are_methods_of_their_own(name: str, method: str) -> None:
+    with pytest.raises(errors.OptionError, match=method):
+        pl.LRP(name)
+
+
+def test_generalized_gamma_is_plain_gamma_for_positive_inputs() -> None:
+    """R_j = Σ_k x_j (w + γ w⁺)_jk / Σ_j x_j (w + γ w⁺)_jk R_k, one layer, for outputs that are positive."""
+    torch.manual_seed(0)
+    weight, x, gamma = torch.randn(1, 6).double(), torch.rand(3, 6).double(), 0.5
+    weight *= (x.sum(0) @ weight[0]).sign()
+    net = nn.Linear(6, 1, bias=False).double()
+    with torch.no_grad():
+        net.weight.copy_(weight)
+    result = pl.LRP("gamma", gamma=gamma)(net, x, target=0)
+    parts = x * (weight + gamma * weight.clamp(min=0))
+    expected = parts / parts.sum(1, keepdim=True) * result.score[:, None]
+    positive = result.score > 0.1
+    assert bool(positive.any())
+    torch.testing.assert_close(result.values[positive], expected[positive], rtol=1e-4, atol=1e-6)
+
+
+def test_pass_and_the_pass_of_norms() -> None:
+    torch.manual_seed(0)
+    square = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 2, bias=False)).double()
+    x = torch.randn(2, 5, dtype=torch.float64)
+    inside = pl.LRP("epsilon")(square, x, target=0, at="0").values
+    passed = pl.LRP(Composite(((rules.first, rules.Pass()), (anywhere, Epsilon()))))(square, x, target=0).values
+    torch.testing.assert_close(passed, inside, rtol=1e-6, atol=1e-9)
+    with pytest.raises(errors.OptionError, match="Pass"):
+        pl.LRP(Composite(((anywhere, rules.Pass()),)))(square, x, target=0)
+    net = nn.Sequential(nn.LayerNorm(5), nn.Linear(5, 2, bias=False)).double()
+    normed = pl.LRP(Composite(((anywhere, rules.PassNorm()), (anywhere, Epsilon()))))(net, x, target=0)
+    torch.testing.assert_close(normed.values, pl.LRP("epsilon")(net, x, target=0, at="0").values, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(normed.score, net(x)[:, 0].detach(), rtol=0, atol=0)
+
+
+def test_norm_is_epsilon_that_only_stabilizes() -> None:
+    net, x = dense_net(4, 6, 3), X[:, 0, 0, :4]
+    mine = Composite(((anywhere, rules.Norm()),))
+    torch.testing.assert_close(pl.LRP(mine)(net, x, target=0).values, pl.LRP("epsilon")(net, x, target=0).values)

@@ -11,7 +11,7 @@ from pellucid.core.bound import Studied
 from pellucid.core.evidence import Check, Evidence
 from pellucid.core.method import as_studied
 from pellucid.core.run import current_settings, undisturbed
-from pellucid.errors import EmptyError, OptionError, nearest
+from pellucid.errors import EmptyError, OptionError, ShapeError, nearest
 from pellucid.evaluate.completeness import completeness
 from pellucid.evaluate.faithfulness import decided, faithfulness
 from pellucid.evaluate.intake import Given, several, taken
@@ -85,17 +85,18 @@ def check_all(
         here = [i for i, each in enumerate(given) if row < each.leaves.batch]
         cases = cases_of([given[i] for i in here], row, model, tier, fill, common)
         several_rows = any(each.leaves.batch > 1 for each in given)
-        for i, evidence in zip(here, evidence_of(cases, row if several_rows else None), strict=True):
-            judged[i].append(evidence)
+        made = iter(evidence_of([case for case in cases if case is not None], row if several_rows else None))
+        for i, case in zip(here, cases, strict=True):
+            judged[i].append(no_map(model) if case is None else next(made))
     return [each[0] if len(each) == 1 else tuple(each) for each in judged]
 
 
 def cases_of(
     given: Sequence[Given], row: int, model: Studied, tier: Tier, fill: Any, common: dict[str, Any]
-) -> list[Case]:
-    """One case an explanation, for one row; equal questions are one question."""
+) -> list[Case | None]:
+    """One case an explanation, for one row; equal questions are one question. None for a result that is no map."""
     questions: list[Question] = []
-    cases = []
+    cases: list[Case | None] = []
     for each in given:
         asked = Question(
             model=model,
@@ -110,10 +111,17 @@ def cases_of(
         )
         question = next((one for one in questions if one.same(asked)), asked)
         questions.append(question)
+        try:
+            values = map_rows(each.values, question.layout, each.leaves.batch)[row]
+        except ShapeError:
+            if each.maker is None:
+                raise
+            cases.append(None)
+            continue
         cases.append(
             Case(
                 question,
-                map_rows(each.values, question.layout, each.leaves.batch)[row],
+                values,
                 note=each.note,
                 maker=each.maker,
                 base_score=None if each.base_score is None else float(each.base_score[row]),
@@ -121,6 +129,12 @@ def cases_of(
             )
         )
     return cases
+
+
+def no_map(model: Studied) -> Evidence:
+    """The evidence of a result that gives the parts of the input no values: weights between tokens, say."""
+    words = "Its values are not one for each part of the input: there is nothing that could be hidden by them."
+    return Evidence(verdict="not testable", words=words, checks=(), model_hash=model.fingerprint(), version=version())
 
 
 def evidence_of(cases: Sequence[Case], row: int | None) -> list[Evidence]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pellucid.core.evidence import Evidence, Verdict
-from pellucid.core.figure import Figure
+from pellucid.core.figure import Figure, Sheet
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -13,7 +13,8 @@ class MethodView:
     """One method's explanation: its picture, what it cost (``words``), and what is known about it (``evidence``).
 
     ``verdict`` defaults to that of the evidence. One that is not supported is shown hatched, with ``reason``: the words
-    of the evidence unless given. ``units`` says what one value means.
+    of the evidence unless given. ``units`` says what one value means. ``met`` are tables of the operations of the model
+    that a method went back through.
     """
 
     name: str
@@ -25,6 +26,7 @@ class MethodView:
     verdict: Verdict | None = None
     reason: str = ""
     notes: tuple[str, ...] = ()
+    met: tuple[Sheet, ...] = ()
 
     def __post_init__(self) -> None:
         if self.evidence is not None:

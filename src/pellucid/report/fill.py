@@ -8,6 +8,7 @@ import numpy as np
 
 from pellucid.core.figure import Figure, robust_limit
 from pellucid.core.result import Attribution
+from pellucid.report.books import met
 from pellucid.report.content import Content, MethodView
 
 LIMITS = (
@@ -49,6 +50,7 @@ def view(result: Attribution, figure: Figure) -> MethodView:
         words=result.words().removeprefix(result.evidence[0].verdict + " · "),
         units=units(result),
         evidence=result.evidence[0],
+        met=met(result),
     )
 
 
