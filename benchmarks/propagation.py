@@ -27,7 +27,8 @@ def zennit(net: nn.Module, x: Tensor, composite: str) -> Any:
         for name in ("models", "models.resnet", "models.vgg"):
             made = sys.modules[f"torchvision.{name}"] = types.ModuleType(f"torchvision.{name}")
             made.BasicBlock = made.Bottleneck = made.ResNet = made.VGG = type("Absent", (nn.Module,), {})  # type: ignore[attr-defined]
-    from zennit import canonizers, composites, rules, types as kinds
+    from zennit import canonizers, composites, rules
+    from zennit import types as kinds
 
     merge = [canonizers.SequentialMergeBatchNorm()]
     if composite == "epsilon":

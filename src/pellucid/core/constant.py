@@ -34,4 +34,6 @@ def named_failures() -> Iterator[None]:
         if "use_reentrant" not in str(error):
             raise
         do = "Use checkpoint(…, use_reentrant=False) in the model."
-        raise GradientError(expected="parts that can be asked backwards", got="a reentrant checkpoint", do=do) from error
+        raise GradientError(
+            expected="parts that can be asked backwards", got="a reentrant checkpoint", do=do
+        ) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,15 +138,16 @@ class EmbeddingCalls(TorchFunctionMode):
 
 
 def embedding_reached(run: Callable[[], Any], leaf: Tensor) -> EmbeddingSite | None:
-    """The embedding look-up that is fed with ``leaf``, found by running the model once."""
+    """The embedding look-up that is fed with ``leaf``, found by running the model as far as there."""
     found: list[int] = []
 
     def look(call: int, ids: Tensor, _out: Tensor) -> None:
         same = ids.data_ptr() == leaf.data_ptr() or (ids.shape == leaf.shape and bool(torch.equal(ids, leaf)))
-        if same and not found:
+        if same:
             found.append(call)
+            raise Stop
 
-    with EmbeddingCalls(look), torch.no_grad():
+    with EmbeddingCalls(look), torch.no_grad(), suppress(Stop):
         run()
     return EmbeddingSite(found[0]) if found else None
 

@@ -97,11 +97,10 @@ class Meeting(TorchFunctionMode):
 
     def refuse_foreign(self, values: Any) -> None:
         """Refuse what came out of an autograd function of somebody else's (reentrant checkpoints among them)."""
-        for each in pytree.tree_leaves(values):
-            maker = getattr(each, "grad_fn", None) if isinstance(each, Tensor) else None
-            name = type(maker).__name__.removesuffix("Backward")
-            if isinstance(maker, BackwardCFunction) and name not in OURS:
-                path = self.at[0]
+        for each in tensors_in(values):
+            maker = each.grad_fn
+            if isinstance(maker, BackwardCFunction) and type(maker).__name__.removesuffix("Backward") not in OURS:
+                path, name = self.at[0], type(maker).__name__.removesuffix("Backward")
                 do = "Write it with plain operations; use checkpoint(…, use_reentrant=False); or ask a gradient method."
                 got = f"the autograd function {name}, used in {path or 'the model itself'}"
                 raise GradientError(expected="operations with a rule", got=got, do=do)
@@ -180,8 +179,21 @@ def kept() -> Any:
 
 def needs_gradient(args: Any, kwargs: Any) -> bool:
     """Whether any tensor of a call is on the way from the inputs."""
-    leaves = pytree.tree_leaves((args, kwargs))
-    return any(isinstance(each, Tensor) and each.requires_grad for each in leaves)
+    return any(each.requires_grad for each in tensors_in((args, kwargs)))
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in a call's arguments or in an answer."""
+    if isinstance(value, Tensor):
+        yield value
+    elif type(value) in (tuple, list):
+        for each in value:
+            yield from tensors_in(each)
+    elif type(value) is dict:
+        for each in value.values():
+            yield from tensors_in(each)
+    elif value is not None and not isinstance(value, int | float | str):
+        yield from (each for each in pytree.tree_leaves(value) if isinstance(each, Tensor))
 
 
 def moves_numbers(name: str) -> bool:
