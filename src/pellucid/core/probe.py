@@ -100,7 +100,7 @@ class Probe:
         reducer = into if into is not None else (Weighted(weights) if weights is not None else Mean())
         if draws == 1 and self.first is not None and self.first(self, points, reducer, against):
             return reducer.result()
-        if points is not None or against is not None:
+        if points is not None or (against is not None and self.bound.target.open):
             _ = self.target
         return self._sweep(points, draws, reducer, grad=True, against=against)
 
@@ -258,7 +258,7 @@ class Probe:
             torch.cat(parts).unflatten(0, (len(block), self.batch)) for parts in zip(*answers, strict=True)
         )
         if clean:
-            self._settle(score[0].detach())
+            self._settle((score if other is None else score[..., 0])[0].detach())
         return values, score
 
     def _piece(self, points: Tensor, rows: Tensor, *, grad: bool, other: Tensor | None = None) -> tuple[Tensor, Tensor]:

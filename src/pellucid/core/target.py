@@ -33,6 +33,11 @@ class Target:
         """The layer whose activation is read, or None for the outputs."""
         return None
 
+    @property
+    def open(self) -> bool:
+        """Whether the clean answer decides what is explained; one that is not may be bound on any answer."""
+        return True
+
     def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
         """Decide what is left open (the predicted class, a name) on the clean answer to ``rows`` of a ``batch``.
 
@@ -85,6 +90,10 @@ class Sum(Target):
             raise TargetError(expected="targets read at one place", got=str(sorted(map(str, layers))), do=do)
         return layers.pop()
 
+    @property
+    def open(self) -> bool:
+        return any(term.open for _, term in self.terms)
+
     def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
         return Sum(tuple((weight, term.bind(outputs, about, rows, batch)) for weight, term in self.terms))
 
@@ -124,6 +133,10 @@ class Class(Target):
 
     which: int | str | tuple[int | str, ...] | None = None
     index: tuple[int, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        return self.which is None
 
     def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
         answer = by_class(main_output(outputs))
@@ -242,6 +255,10 @@ class Output(Target):
     """
 
     index: int | tuple[int, ...] = 0
+
+    @property
+    def open(self) -> bool:
+        return False
 
     def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
         answer = main_output(outputs)

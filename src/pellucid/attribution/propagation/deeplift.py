@@ -38,7 +38,8 @@ class Differences(Attributor):
     def compared(self, ask: Probe, bases: Points, draws: int) -> Found:
         """Multipliers times differences from ``draws`` bases: their mean, and a note where they do not add up."""
         ledger, kind, into = Ledger(), RULES[self.rule], Compared(ask.inputs, bases)
-        ask.along(Anew(kind, ledger)).gradient(only(ask.inputs), draws, into=into, against=bases)
+        points = None if draws == 1 else only(ask.inputs)
+        ask.along(Anew(kind, ledger)).gradient(points, draws, into=into, against=bases)
         values, base_score = into.moments.mean, into.total / draws
         gap, change = completeness_gap(values, ask.score, base_score), (ask.score - base_score).abs()
         size = values.flatten(1).abs().sum(1)
