@@ -12,7 +12,11 @@ from pellucid.core.probe import Probe
 from pellucid.engines.features import Features, Parts, Players
 from tests.nets import BY_NAME, CASES, Case
 
-NAMES = [row.name for row in catalogue.METHODS]
+EVERY = [row.name for row in catalogue.METHODS]
+
+# Those that any network will do for; what needs attention is tested on the cases that have some.
+NAMES = [row.name for row in catalogue.METHODS if not row.needs]
+HAVING = {"attention": {"attention", "ids"}}
 
 # A default of None is a choice of its own (stop at a tolerance, an eighth of the side) and stays.
 SMALL = {"steps": 8, "draws": 5, "budget": 64, "size": 4}
@@ -50,8 +54,14 @@ def has(name: str, option: str) -> bool:
 
 
 def fits(name: str, case: Case) -> bool:
-    """Whether the catalogue says that a method reads what the case gives."""
-    return case.reads in catalogue.entry(name).modalities
+    """Whether the catalogue says that a method reads what the case gives, and that the case has what it needs."""
+    row = catalogue.entry(name)
+    return case.reads in row.modalities and (not row.needs or case.name in HAVING[row.needs])
+
+
+def case_of(name: str) -> Case:
+    """A case to try a method on: pictures where it reads them."""
+    return next(BY_NAME[each] for each in ("cnn", "mlp", "attention") if fits(name, BY_NAME[each]))
 
 
 def at_of(name: str, case: Case) -> str | None:
@@ -62,4 +72,4 @@ def at_of(name: str, case: Case) -> str | None:
 def pairs(*cases: str) -> list[tuple[str, str]]:
     """(method, case) for every method and every case it reads."""
     wanted = [BY_NAME[each] for each in cases] or CASES
-    return [(name, case.name) for name in NAMES for case in wanted if fits(name, case)]
+    return [(name, case.name) for name in EVERY for case in wanted if fits(name, case)]

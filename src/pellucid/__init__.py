@@ -13,14 +13,16 @@ from pellucid.catalogue import METHODS
 __version__ = "0.1.0"
 
 PLACES = {
+    "attribution.cam.factorization": ("DeepFeatureFactorization", "Factorization"),
     "attribution.importance": ("Importance",),
     "attribution.overview": ("Overview",),
     "attribution.sage": ("SAGE",),
+    "attribution.propagation.crp": ("ConceptMaps", "RelevantExamples", "relevant_examples"),
     "core.model": ("Model", "Layer"),
     "core.blackbox": ("BlackBox",),
     "core.modality": ("Images", "Modality", "Series", "Table", "Text"),
     "core.target": ("Class", "Function", "Loss", "Output", "Probability", "Target"),
-    "core.places": ("Neuron", "Region", "Token"),
+    "core.places": ("Box", "Neuron", "Region", "Token"),
     "core.run": ("Receipt", "current_settings", "settings"),
     "core.result": ("Attribution",),
     "core.prediction": ("Prediction",),
@@ -52,19 +54,46 @@ PLACES = {
         "Zeros",
     ),
     "evaluate.check": ("check",),
+    "core.directions": ("Direction", "MeanSquare"),
+    "engines.canvas": ("Fourier", "MACO", "Pixels", "Prior"),
+    "engines.transforms": ("Transforms",),
+    "features.changes": ("WeightChanges", "compare_weights"),
+    "features.duplicates": ("FilterSimilarity", "filter_similarity"),
+    "features.filters": ("Filters", "filters"),
+    "features.caricatures": ("caricature",),
+    "features.dissect": ("dissect",),
+    "features.dissection": ("Dissection",),
+    "features.dream": ("dream",),
+    "features.dreams": ("Caricature", "Dream"),
+    "features.honesty": ("Honesty",),
+    "features.naming": ("UnitNames", "name_units"),
+    "features.maps": ("LayerMap", "layer_map"),
+    "features.similarity": ("CKA", "RepresentationSimilarity"),
+    "features.spectra": ("WeightReport", "weights"),
+    "features.penalties": ("Alignment", "Diversity", "L1", "L2", "Resemblance", "Roughness", "TotalVariation"),
+    "features.visualization": ("Visualization",),
+    "features.visualize": ("between", "visualize"),
     "explanation": ("Explanation", "explain"),
+    "features.finding": ("Finding",),
+    "inspection": ("Inspection", "inspect"),
+    "features.activations": ("Activations", "activations"),
+    "features.examples": ("TopExamples", "top_examples"),
+    "features.receptive": ("ReceptiveField", "receptive_field"),
+    "features.statistics": ("UnitStatistics", "unit_statistics"),
     "loading": ("load",),
 }
+
+MODULES = {"errors": "pellucid.errors", "rules": "pellucid.engines.rules"}
 
 WHERE = {name: f"pellucid.{place}" for place, names in PLACES.items() for name in names}
 WHERE |= {each.name: each.place.split(":")[0] for each in METHODS}
 
-__all__ = ["errors", *sorted(WHERE)]
+__all__ = [*MODULES, *sorted(WHERE)]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("pellucid.errors")
+    if name in MODULES:
+        return import_module(MODULES[name])
     if name not in WHERE:
         from pellucid.errors import nearest
 
@@ -80,8 +109,24 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from pellucid import errors as errors
-    from pellucid.attribution.cam import CAM as CAM
-    from pellucid.attribution.cam import GradCAM as GradCAM
+    from pellucid.attribution.attention.relevance import AttentionRelevance as AttentionRelevance
+    from pellucid.attribution.attention.rollout import AttentionFlow as AttentionFlow
+    from pellucid.attribution.attention.rollout import AttentionRollout as AttentionRollout
+    from pellucid.attribution.attention.weights import AttentionNorms as AttentionNorms
+    from pellucid.attribution.attention.weights import AttentionWeights as AttentionWeights
+    from pellucid.attribution.cam.asking import AblationCAM as AblationCAM
+    from pellucid.attribution.cam.asking import ScoreCAM as ScoreCAM
+    from pellucid.attribution.cam.eigen import FEM as FEM
+    from pellucid.attribution.cam.eigen import EigenCAM as EigenCAM
+    from pellucid.attribution.cam.eigen import EigenGradCAM as EigenGradCAM
+    from pellucid.attribution.cam.factorization import DeepFeatureFactorization as DeepFeatureFactorization
+    from pellucid.attribution.cam.factorization import Factorization as Factorization
+    from pellucid.attribution.cam.gradient import CAM as CAM
+    from pellucid.attribution.cam.gradient import GradCAM as GradCAM
+    from pellucid.attribution.cam.gradient import GradCAMPlusPlus as GradCAMPlusPlus
+    from pellucid.attribution.cam.gradient import HiResCAM as HiResCAM
+    from pellucid.attribution.cam.gradient import LayerCAM as LayerCAM
+    from pellucid.attribution.cam.gradient import XGradCAM as XGradCAM
     from pellucid.attribution.coalitional import Banzhaf as Banzhaf
     from pellucid.attribution.coalitional import Owen as Owen
     from pellucid.attribution.coalitional import RegressionMSR as RegressionMSR
@@ -106,7 +151,16 @@ if TYPE_CHECKING:
     from pellucid.attribution.propagation.backprop import Deconvolution as Deconvolution
     from pellucid.attribution.propagation.backprop import GuidedBackprop as GuidedBackprop
     from pellucid.attribution.propagation.backprop import GuidedGradCAM as GuidedGradCAM
+    from pellucid.attribution.propagation.crp import CRP as CRP
+    from pellucid.attribution.propagation.crp import ConceptMaps as ConceptMaps
+    from pellucid.attribution.propagation.crp import RelevantExamples as RelevantExamples
+    from pellucid.attribution.propagation.crp import relevant_examples as relevant_examples
+    from pellucid.attribution.propagation.deeplift import DeepLIFT as DeepLIFT
+    from pellucid.attribution.propagation.deeplift import DeepSHAP as DeepSHAP
     from pellucid.attribution.propagation.lrp import LRP as LRP
+    from pellucid.attribution.propagation.transformers import CPLRP as CPLRP
+    from pellucid.attribution.propagation.transformers import AttnLRP as AttnLRP
+    from pellucid.attribution.propagation.transformers import LibraGrad as LibraGrad
     from pellucid.attribution.sage import SAGE as SAGE
     from pellucid.attribution.shapley import ExactShapley as ExactShapley
     from pellucid.attribution.shapley import KernelSHAP as KernelSHAP
@@ -116,6 +170,8 @@ if TYPE_CHECKING:
     from pellucid.attribution.smooth import SmoothGrad as SmoothGrad
     from pellucid.attribution.smooth import VarGrad as VarGrad
     from pellucid.core.blackbox import BlackBox as BlackBox
+    from pellucid.core.directions import Direction as Direction
+    from pellucid.core.directions import MeanSquare as MeanSquare
     from pellucid.core.evidence import Check as Check
     from pellucid.core.evidence import Control as Control
     from pellucid.core.evidence import Evidence as Evidence
@@ -126,6 +182,7 @@ if TYPE_CHECKING:
     from pellucid.core.modality import Text as Text
     from pellucid.core.model import Layer as Layer
     from pellucid.core.model import Model as Model
+    from pellucid.core.places import Box as Box
     from pellucid.core.places import Neuron as Neuron
     from pellucid.core.places import Region as Region
     from pellucid.core.places import Token as Token
@@ -141,6 +198,11 @@ if TYPE_CHECKING:
     from pellucid.core.target import Output as Output
     from pellucid.core.target import Probability as Probability
     from pellucid.core.target import Target as Target
+    from pellucid.engines import rules as rules
+    from pellucid.engines.canvas import MACO as MACO
+    from pellucid.engines.canvas import Fourier as Fourier
+    from pellucid.engines.canvas import Pixels as Pixels
+    from pellucid.engines.canvas import Prior as Prior
     from pellucid.engines.features import Columns as Columns
     from pellucid.engines.features import Elements as Elements
     from pellucid.engines.features import Groups as Groups
@@ -162,7 +224,50 @@ if TYPE_CHECKING:
     from pellucid.engines.fills import Noise as Noise
     from pellucid.engines.fills import Shuffle as Shuffle
     from pellucid.engines.fills import Zeros as Zeros
+    from pellucid.engines.transforms import Transforms as Transforms
     from pellucid.evaluate.check import check as check
     from pellucid.explanation import Explanation as Explanation
     from pellucid.explanation import explain as explain
+    from pellucid.features.activations import Activations as Activations
+    from pellucid.features.activations import activations as activations
+    from pellucid.features.caricatures import caricature as caricature
+    from pellucid.features.changes import WeightChanges as WeightChanges
+    from pellucid.features.changes import compare_weights as compare_weights
+    from pellucid.features.dissect import dissect as dissect
+    from pellucid.features.dissection import Dissection as Dissection
+    from pellucid.features.dream import dream as dream
+    from pellucid.features.dreams import Caricature as Caricature
+    from pellucid.features.dreams import Dream as Dream
+    from pellucid.features.duplicates import FilterSimilarity as FilterSimilarity
+    from pellucid.features.duplicates import filter_similarity as filter_similarity
+    from pellucid.features.examples import TopExamples as TopExamples
+    from pellucid.features.examples import top_examples as top_examples
+    from pellucid.features.filters import Filters as Filters
+    from pellucid.features.filters import filters as filters
+    from pellucid.features.finding import Finding as Finding
+    from pellucid.features.honesty import Honesty as Honesty
+    from pellucid.features.maps import LayerMap as LayerMap
+    from pellucid.features.maps import layer_map as layer_map
+    from pellucid.features.naming import UnitNames as UnitNames
+    from pellucid.features.naming import name_units as name_units
+    from pellucid.features.penalties import L1 as L1
+    from pellucid.features.penalties import L2 as L2
+    from pellucid.features.penalties import Alignment as Alignment
+    from pellucid.features.penalties import Diversity as Diversity
+    from pellucid.features.penalties import Resemblance as Resemblance
+    from pellucid.features.penalties import Roughness as Roughness
+    from pellucid.features.penalties import TotalVariation as TotalVariation
+    from pellucid.features.receptive import ReceptiveField as ReceptiveField
+    from pellucid.features.receptive import receptive_field as receptive_field
+    from pellucid.features.similarity import CKA as CKA
+    from pellucid.features.similarity import RepresentationSimilarity as RepresentationSimilarity
+    from pellucid.features.spectra import WeightReport as WeightReport
+    from pellucid.features.spectra import weights as weights
+    from pellucid.features.statistics import UnitStatistics as UnitStatistics
+    from pellucid.features.statistics import unit_statistics as unit_statistics
+    from pellucid.features.visualization import Visualization as Visualization
+    from pellucid.features.visualize import between as between
+    from pellucid.features.visualize import visualize as visualize
+    from pellucid.inspection import Inspection as Inspection
+    from pellucid.inspection import inspect as inspect
     from pellucid.loading import load as load

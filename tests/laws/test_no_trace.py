@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 import pellucid as pl
 from tests.nets import BY_NAME, Case
-from tests.small import NAMES, at_of, fits, pairs, small
+from tests.small import EVERY, NAMES, at_of, case_of, pairs, small
 from tests.traces import differences, marks
 
 
@@ -65,9 +65,9 @@ def test_a_run_leaves_no_trace(name: str, case: str) -> None:
         small(name)(pl.Model(net, inputs=BY_NAME[case].modality()), given, at=at_of(name, BY_NAME[case]))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_module_that_is_not_copied_is_given_back_as_it_was(name: str) -> None:
-    case = BY_NAME["cnn"]
+    case = case_of(name)
     net, given = used(case)
     with untouched(net, given):
         model = pl.Model(net, inputs=case.modality(), copy=False)
@@ -85,10 +85,10 @@ def fuses() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("copy", [True, False], ids=["twin", "borrowed"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_an_exception_at_any_operation_leaves_no_trace(name: str, copy: bool) -> None:
     """And the same bound model answers afterwards as if nothing had happened."""
-    case = BY_NAME["cnn"] if fits(name, BY_NAME["cnn"]) else BY_NAME["mlp"]
+    case = case_of(name)
     net, given = used(case)
     method, at = small(name), at_of(name, case)
     model = pl.Model(net, inputs=case.modality(), copy=copy)

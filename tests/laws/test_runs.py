@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 import pellucid as pl
 from pellucid.errors import Cancelled
 from tests.nets import BY_NAME, Case
-from tests.small import NAMES, at_of, fits, has, pairs, small
+from tests.small import EVERY, NAMES, at_of, case_of, has, pairs, small
 from tests.traces import differences, marks
 
 
@@ -123,9 +123,9 @@ class Ticking(nn.Module):
         return self.inner(*args, **kwargs)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_run_stops_when_asked_and_leaves_nothing_behind(name: str) -> None:
-    case = BY_NAME["cnn"] if fits(name, BY_NAME["cnn"]) else BY_NAME["mlp"]
+    case = case_of(name)
     signal = Signal()
     net = Ticking(case.net(), signal)
     given = torch.cat([case.given()] * 6)
@@ -146,9 +146,9 @@ def test_a_run_stops_when_asked_and_leaves_nothing_behind(name: str) -> None:
     same(small(name)(model, given, at=at).values, fresh.values)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_run_that_is_stopped_before_it_starts_asks_for_nothing(name: str) -> None:
-    case = BY_NAME["cnn"]
+    case = case_of(name)
     stop = threading.Event()
     stop.set()
     with pl.settings(stop=stop), pytest.raises(Cancelled):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pellucid.core.figure import Bars, Curve, Figure, Grid, Heat, MarkedText, Picture, Sheet
+from pellucid.core.figure import Bars, Curve, Figure, Grid, Heat, Maps, MarkedText, Picture, Sheet, Tiles
 
 PAYLOADS = (
     "<script>alert(1)</script>",
@@ -70,6 +70,11 @@ def figures(text: str = "word", seed: int = 0) -> dict[str, Figure]:
         ),
         "plain text": MarkedText(tokens=words, values=np.zeros(4), limit=1.0, **said),
         "sheet": Sheet(header=(text, text), rows=((text, 1.5), (text, None), (text, True)), **said),
+        "maps": Maps(values=random.normal(size=(3, 4, 4)), names=words[:3], limit=2.0, **said),
+        "curves in cells": Maps(values=random.normal(size=(3, 9)), names=words[:3], limit=2.0, own=True, **said),
+        "tiles": Tiles(
+            rows=((pixels, pixels), (pixels,)), labels=((text, text), (text,)), row_names=(text, text), **said
+        ),
         "grid": Grid(figures=(heat, Picture(pixels=pixels, **said)), **said),
     }
 

@@ -240,3 +240,54 @@ def layers(
 
     wanted = Wanted(model=model, weights=weights, mean=mean, std=std, size=size, columns=columns, trust=trust)
     list_layers(wanted, given, as_json)
+
+
+@app.command(short_help="Look at a model: its parts, units, and what is odd.")
+def inspect(
+    model: ModelName = None,
+    weights: Weights = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", "-d", metavar="PATH", help="A folder of pictures, or a .npz, .npy, .csv, .json or .txt file."
+        ),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="At most so many rows of the data, evenly spaced.")] = 1000,
+    layers: Annotated[
+        str, typer.Option(metavar="N|NAMES", help="Units of how many layers are shown; or their names, by commas.")
+    ] = "4",
+    units: Annotated[int, typer.Option(min=1, help="How many units of each layer.")] = 8,
+    examples: Annotated[int, typer.Option(min=0, help="How many examples of the data for each unit.")] = 6,
+    steps: Annotated[int, typer.Option(min=0, help="Steps for a synthesized input; 0 makes none.")] = 32,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the page goes, one HTML file.")] = None,
+    seed: Seed = 0,
+    memory: Memory = None,
+    classes: Classes = None,
+    mean: Mean = None,
+    std: Std = None,
+    size: Size = None,
+    columns: ColumnNames = None,
+    task: Task = None,
+    trust: Trust = False,
+    as_json: Json = False,
+) -> None:
+    """Look at a model: parts, shapes, cost, filters, units with their examples, dead units, and what is odd.
+
+    pellucid inspect --model my_package.nets:build --weights w.safetensors --data pictures/ --out model.html
+    """
+    from pellucid.cli.inspecting import Look, inspected
+    from pellucid.cli.opening import Wanted
+
+    wanted = Wanted(
+        model=model,
+        weights=weights,
+        classes=classes,
+        mean=mean,
+        std=std,
+        size=size,
+        columns=columns,
+        task=task,
+        trust=trust,
+    )
+    look = Look(data=data, rows=rows, layers=layers, units=units, examples=examples, steps=steps, out=out)
+    raise typer.Exit(inspected(wanted, look, seed=seed, memory=memory, as_json=as_json))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.core.figure import Bars, Figure, Force, Heat, Matrix, robust_limit
+from pellucid.core.looking import attention_figure
 from pellucid.core.modality import Images, Modality, Table, Text
 from pellucid.core.modality.plain import bars
 from pellucid.errors import InputError
@@ -155,6 +156,8 @@ def title_of(result: Any, row: int) -> str:
 def figure_of(result: Any, row: int, limit: float | None) -> Figure:
     """Values the way their input is read: areas of a picture with their borders, other named parts as bars."""
     values, inputs = result.array(row), result.input_array(row)
+    if "grid" in result.extra:
+        return attention_figure(result, row, None, None, title_of(result, row))
     hidden = players(result, row)
     labels = labels_of(result, row)
     if hidden is not None and labels is not None:

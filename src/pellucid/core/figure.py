@@ -120,6 +120,21 @@ class Points(Figure):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Scatter(Points):
+    """Rows of data as dots on a plane, one unit as long across as up, colored by ``groups`` (points,) or by ``shades``.
+
+    A group is a number of ``group_names``, -1 for the rest. ``notes`` are what is said of each dot; ``pictures`` small
+    ones (height, width, 3) uint8, or None, that HTML shows where the pointer is. Without ``ticks``, axes are bare.
+    """
+
+    groups: NDArray[np.integer] | None = None
+    group_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    pictures: tuple[NDArray[np.uint8] | None, ...] = ()
+    ticks: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Matrix(Figure):
     """Cells of signed ``values`` (rows, columns) with names; NaN is an empty cell.
 
@@ -156,6 +171,31 @@ class MarkedText(Figure):
     limit: float
     signed: bool = True
     glue: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Maps(Figure):
+    """Many small maps ``values`` (n, height, width) on one color scale, or many curves ``values`` (n, time).
+
+    ``names`` stand above each. With ``own``, the scale of each map ends at its own largest magnitude.
+    """
+
+    values: NDArray[np.floating]
+    names: tuple[str, ...]
+    limit: float
+    signed: bool = True
+    own: bool = False
+    columns: int = 8
+    sense: str = "activation"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tiles(Figure):
+    """Rows of small pictures (height, width, 3) uint8 with a ``label`` below each, and a name before each row."""
+
+    rows: tuple[tuple[NDArray[np.uint8], ...], ...]
+    labels: tuple[tuple[str, ...], ...]
+    row_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

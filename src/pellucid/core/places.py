@@ -1,4 +1,4 @@
-"""Targets at places: a unit inside, a token of a sequence, a region of a picture-shaped answer."""
+"""Targets at places: a unit inside, a token of a sequence, a region of a picture-shaped answer, a box."""
 
 from __future__ import annotations
 
@@ -152,3 +152,88 @@ class Region(Target):
     def words(self, about: Outputs, row: int = 0) -> str:
         name = class_name(self.index[row] if self.index else 0, about.classes)
         return f"mean score of “{name}” inside the marked region"
+
+
+@dataclass(frozen=True)
+class Box(Target):
+    """The detection that lies best on a box (x1, y1, x2, y2): its score plus its overlap; 0 where none lies on it.
+
+    For answers with a dict of ``boxes`` (n, 4), ``labels`` (n,) and ``scores`` (n,) for each row. Only detections of
+    class ``which`` count (without it, that of the detection that lies best on the box), and only overlaps (intersection
+    over union) of more than ``overlap``. Boxes add up: ``pl.Box(one) + pl.Box(other)``.
+
+    Example:
+        >>> import torch
+        >>> boxes, labels = torch.tensor([[0.0, 0.0, 4.0, 4.0], [5.0, 5.0, 9.0, 9.0]]), torch.tensor([1, 2])
+        >>> answer = [{"boxes": boxes, "labels": labels, "scores": torch.tensor([0.9, 0.8])}]
+        >>> row = torch.tensor([0])
+        >>> Box((0, 0, 4, 2)).bind(answer, Outputs(), row, 1).score(answer, row)  # nothing overlaps by more than half
+        tensor([0.])
+        >>> Box((0, 0, 4, 3)).bind(answer, Outputs(), row, 1).score(answer, row)
+        tensor([1.6500])
+    """
+
+    box: tuple[float, float, float, float]
+    which: int | str | None = None
+    overlap: float = 0.5
+    index: tuple[int | None, ...] = ()
+
+    def bind(self, outputs: Any, about: Outputs, rows: Tensor, batch: int) -> Target:
+        if len(self.box) != 4 or not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise TargetError(expected="a box (x1, y1, x2, y2), x1 < x2, y1 < y2", got=str(self.box), do="Order it so.")
+        found = detections(outputs)
+        if self.which is not None:
+            names = about.classes or ()
+            which = class_index(self.which, len(names), names) if isinstance(self.which, str) else int(self.which)
+            return replace(self, index=(which,) * len(found))
+        best = [int(overlaps(each["boxes"], self.box).argmax()) if len(each["boxes"]) else None for each in found]
+        index = [None if i is None else int(each["labels"][i]) for i, each in zip(best, found, strict=True)]
+        return replace(self, index=tuple(index))
+
+    def join(self, parts: Sequence[Any]) -> Target:
+        return replace(parts[0], index=sum((part.index for part in parts), ()))
+
+    def take(self, rows: Tensor) -> Target:
+        return replace(self, index=tuple(self.index[i] for i in rows.tolist()))
+
+    def score(self, outputs: Any, rows: Tensor) -> Tensor:
+        found = detections(outputs)
+        return torch.stack([self._one(each, self.index[i]) for each, i in zip(found, rows.tolist(), strict=True)])
+
+    def _one(self, found: Any, label: int | None) -> Tensor:
+        """The number of one row."""
+        scores = found["scores"]
+        if label is None or not bool((found["labels"] == label).any()):
+            return scores.sum() * 0
+        lies = overlaps(found["boxes"], self.box).masked_fill(found["labels"] != label, -1.0)
+        best = int(lies.argmax())
+        return scores[best] + lies[best] if float(lies[best]) > self.overlap else scores.sum() * 0
+
+    def words(self, about: Outputs, row: int = 0) -> str:
+        label = self.index[row] if self.index else None
+        name = "anything" if label is None else f"“{class_name(label, about.classes)}”"
+        return f"score and overlap of {name} at the box {tuple(self.box)}"
+
+
+def detections(outputs: Any) -> Sequence[Any]:
+    """What a detector found in each row: dicts of boxes, labels and scores; TargetError for other answers."""
+    if isinstance(outputs, tuple) and len(outputs) == 2 and isinstance(outputs[1], list):
+        outputs = outputs[1]  # losses and detections
+    keys = {"boxes", "labels", "scores"}
+    if isinstance(outputs, list) and all(isinstance(each, dict) and keys <= set(each) for each in outputs):
+        return outputs
+    do = "Use Class or Region, or say which number is explained with a function: target=lambda outputs: …."
+    raise TargetError(expected="a dict of boxes, labels and scores for each row", got=type(outputs).__name__, do=do)
+
+
+def overlaps(boxes: Tensor, box: Sequence[float]) -> Tensor:
+    """(n,) the intersection over union of boxes (n, 4) with one box.
+
+    >>> overlaps(torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 0.0, 3.0, 2.0]]), (0, 0, 2, 2))
+    tensor([1.0000, 0.3333])
+    """
+    other = torch.tensor(tuple(box), dtype=boxes.dtype, device=boxes.device)
+    sides = (torch.minimum(boxes[:, 2:], other[2:]) - torch.maximum(boxes[:, :2], other[:2])).clamp(min=0)
+    both = sides.prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (other[2:] - other[:2]).prod()
+    return both / (areas - both)

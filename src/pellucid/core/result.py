@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pellucid.core import drawing, interchange
+from pellucid.core import drawing, interchange, looking
 from pellucid.core.evidence import Evidence
 from pellucid.core.figure import Figure, Grid
 from pellucid.core.leaves import named
@@ -139,6 +139,13 @@ class Attribution:
     def interactions_figure(self, row: int = 0) -> Figure:
         """How much each two parts of one row do together, as a matrix."""
         return drawing.interactions_figure(self, row)
+
+    def attention_figure(self, row: int = 0, layer: int | None = None, head: int | None = None) -> Figure:
+        """Attention of one row: all layers and heads at a glance; one layer, or one head of it, with names.
+
+        A ``head`` alone is one of the last layer; on a picture it is drawn where the class token looks.
+        """
+        return looking.attention_figure(self, row, layer, head, drawing.title_of(self, row))
 
     def plot(self, row: int = 0) -> Any:
         """Draw with matplotlib."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,11 +15,11 @@ from torch import Tensor
 
 from pellucid.core.leaves import Leaves
 from pellucid.core.meter import Meter
-from pellucid.core.modality import Images, Table, Text
+from pellucid.core.modality import Images, Series, Table, Text
 from pellucid.core.model import Model
-from pellucid.core.run import Run, half_of
+from pellucid.core.run import Run, half_of, undisturbed
 from pellucid.core.site import Site, Stop, meet, site_of, uncalled
-from pellucid.errors import EmptyError, OutOfMemory
+from pellucid.errors import DtypeError, EmptyError, OutOfMemory
 
 INPUTS = ""
 AT_ONCE = 512
@@ -39,11 +41,12 @@ def sweep(model: Model, data: Any, readers: Mapping[str, Sequence[Reader]], run:
     sites = {site_of(model.module, layer): each for layer, each in readers.items() if layer != INPUTS}
     start = 0
     for leaves in batches(model, data, run):
-        for part in pieces(model, leaves, sites, run):
-            for reader in readers.get(INPUTS, ()):
-                reader.read(leaves.values[part], start + part)
-            if sites:
-                measured(model, leaves, part, Shown(sites, start), run)
+        with undisturbed(), model.session():
+            for part in pieces(model, leaves, sites, run):
+                for reader in readers.get(INPUTS, ()):
+                    reader.read(leaves.values[part.to(leaves.values.device)], start + part)
+                if sites:
+                    measured(model, leaves, part, Shown(sites, start), run)
         start += leaves.batch
     if start == 0:
         raise EmptyError(expected="at least one row of data", got="none", do="Pass a batch, or an iterable of batches.")
@@ -63,50 +66,116 @@ class Shown:
             reader.read(value, self.start + rows)
 
 
-def batches(model: Model, data: Any, run: Run) -> Iterator[Leaves]:
+def peek(model: Model, data: Any) -> tuple[Leaves, Any]:
+    """The first rows of data, prepared, and data of which nothing was used up."""
+    if rows_of(model, data) is not None:
+        return next(batches(model, data, None)), data
+    if not hasattr(data, "__iter__"):
+        do = "Pass what the model takes, or an iterable of batches."
+        raise DtypeError(expected="rows of data", got=type(data).__name__, do=do)
+    rest = iter(data)
+    first = next(rest, None)
+    if first is None:
+        raise EmptyError(expected="at least one row of data", got="none", do="Pass a batch, or an iterable of batches.")
+    return model.read(inputs_of(model, first)), data if rest is not data else chain([first], rest)
+
+
+def batches(model: Model, data: Any, run: Run | None) -> Iterator[Leaves]:
     """Data as prepared inputs, some hundred rows at a time."""
     count = rows_of(model, data)
     if count is None:
         for batch in data:
-            leaves = model.read(inputs_of(batch))
-            run.announce(leaves.batch)
+            leaves = model.read(inputs_of(model, batch))
+            if run is not None:
+                run.announce(leaves.batch)
             yield leaves
         return
-    run.announce(count)
+    if run is not None:
+        run.announce(count)
+    if count <= AT_ONCE or one_row(model, data, count):
+        yield model.read(data)
+        return
     for start in range(0, count, AT_ONCE):
-        yield model.read(cut(data, start, min(start + AT_ONCE, count)))
+        yield model.read(cut(data, start, min(start + AT_ONCE, count), count))
 
 
 def rows_of(model: Model, data: Any) -> int | None:
-    """How many rows data holds; None for an iterable of batches."""
+    """How many rows data holds, at most; None for an iterable of batches."""
     if isinstance(data, Mapping):
-        return len(next(iter(data.values())))
-    if isinstance(data, tuple):
-        return len(data[0])
+        return max((length(each) for each in data.values()), default=0)
+    if isinstance(data, str | Path) or hasattr(data, "getexif"):
+        return 1
     if isinstance(data, Tensor | np.ndarray) or hasattr(data, "iloc"):
-        return len(data)
-    many = isinstance(data, Sequence) and isinstance(model.modality, Images | Table | Text)
-    return len(data) if many and not isinstance(data, str) else None
+        return length(data)
+    if isinstance(data, tuple) and data and isinstance(data[0], Tensor | np.ndarray):
+        return max(length(each) for each in data)
+    many = isinstance(data, list | tuple) and len(data) > 0 and not is_batch(model, data[0])
+    return len(data) if many else None
 
 
-def cut(data: Any, start: int, stop: int) -> Any:
-    """Some rows of data."""
+def length(value: Any) -> int:
+    """How many rows a part of the inputs holds; a single value is one."""
+    single = isinstance(value, str) or not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0
+    return 1 if single else len(value)
+
+
+def is_batch(model: Model, each: Any) -> bool:
+    """Whether an element of a list is a batch of rows, and not a row (or an input) of its own."""
+    if isinstance(each, Mapping | list | tuple):
+        return not isinstance(model.modality, Table)
+    if isinstance(model.modality, Images):
+        return getattr(each, "ndim", 0) == 4
+    if isinstance(model.modality, Series):
+        return getattr(each, "ndim", 0) == 3
+    return getattr(each, "ndim", 0) >= 2
+
+
+def one_row(model: Model, data: Any, count: int) -> bool:
+    """Whether a long array is a single row: two of its slices are not two rows."""
+    if isinstance(data, Mapping) or hasattr(data, "iloc"):
+        return False
+    prepared = model.modality.prepare(cut(data, 0, 2, count))
+    return isinstance(prepared, Tensor) and len(prepared) != 2
+
+
+def cut(data: Any, start: int, stop: int, count: int) -> Any:
+    """Some rows of data; what has no rows goes along whole."""
     if isinstance(data, Mapping):
-        return {name: each[start:stop] for name, each in data.items()}
-    if isinstance(data, tuple):
-        return tuple(each[start:stop] for each in data)
+        return {name: each[start:stop] if length(each) == count else each for name, each in data.items()}
+    if isinstance(data, tuple) and not isinstance(data[0], str | Path):
+        return tuple(each[start:stop] if length(each) == count else each for each in data)
     return data.iloc[start:stop] if hasattr(data, "iloc") else data[start:stop]
 
 
-def inputs_of(batch: Any) -> Any:
-    """The inputs of (inputs, labels); of a batch without labels, the batch."""
-    pair = isinstance(batch, list | tuple) and len(batch) == 2
-    return batch[0] if pair and getattr(batch[1], "ndim", 1) <= 1 else batch
+def inputs_of(model: Model, batch: Any) -> Any:
+    """The inputs of (inputs, labels); of a batch without labels, the batch.
+
+    Pictures, series and rows are one tensor: the first of what a loader gives. For others, labels are one number a row.
+    """
+    if not isinstance(batch, list | tuple) or len(batch) < 2 or isinstance(batch[0], str | Path):
+        return batch[0] if isinstance(batch, list | tuple) and len(batch) == 1 and not loose(batch[0]) else batch
+    if isinstance(model.modality, Images | Series | Table | Text) and not loose(batch[0]):
+        return batch[0]
+    return batch[0] if len(batch) == 2 and not loose(batch[0]) and is_labels(batch[1], batch[0]) else batch
+
+
+def loose(each: Any) -> bool:
+    """Whether something is a single row: a text, a path, a picture or an array without a batch axis."""
+    return not isinstance(each, Mapping | list | tuple) and getattr(each, "ndim", 0) < 2
+
+
+def is_labels(labels: Any, inputs: Any) -> bool:
+    """Whether this is one number for each row of the inputs."""
+    rows = length(next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
+    flat = getattr(labels, "ndim", 1) <= 1 and not isinstance(labels, str | Mapping)
+    return flat and length(labels) == rows and not (isinstance(labels, list) and isinstance(labels[0], str))
 
 
 def pieces(model: Model, leaves: Leaves, sites: Mapping[Site, Any], run: Run) -> Iterator[Tensor]:
     """The rows of a batch, as many at a time as fit."""
-    done = 0
+    done = 0 if sites else leaves.batch
+    if not sites:
+        yield torch.arange(leaves.batch)
     while done < leaves.batch:
         pace = model.paces.get(key_of(leaves, sites))
         size = min(8, leaves.batch - done) if pace is None else run.size(pace, leaves.batch - done)
@@ -144,13 +213,20 @@ def measured(model: Model, leaves: Leaves, rows: Tensor, shown: Shown, run: Run)
 
 
 def passed(model: Model, leaves: Leaves, rows: Tensor, shown: Shown, left: set[Site], run: Run) -> int:
-    """A forward pass up to the last layer needed; returns the bytes of what was seen."""
-    size = 0
+    """A forward pass up to the last layer needed; returns the bytes of what was seen.
+
+    What fails in a reader is raised as it is, not as a failure of the model.
+    """
+    size, failed = 0, None
 
     def tap(site: Site) -> Any:
         def look(value: Tensor) -> None:
-            nonlocal size
-            shown.show(site, value, rows)
+            nonlocal size, failed
+            try:
+                shown.show(site, value, rows)
+            except Exception as error:
+                failed = error
+                raise
             size += value.nbytes
             left.discard(site)
             if not left:
@@ -167,4 +243,6 @@ def passed(model: Model, leaves: Leaves, rows: Tensor, shown: Shown, left: set[S
             model.answer(leaves, None, rows, module=module)
         except Stop:
             return size
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise error if failed is None else failed from None
     raise uncalled(next(iter(left)))

@@ -98,11 +98,11 @@ def own(name: str) -> str:
 
 
 @cache
-def style() -> Markup:
-    """The one block of style: figures, page, and the colors of levels on light and on dark ground."""
+def style(*more: str) -> Markup:
+    """The one block of style: figures, page, more files, and the colors of levels on light and on dark ground."""
     names = sorted({*levels(True), *levels(False)})
     dark = "@media screen and (prefers-color-scheme:dark){" + rules(names, dark=True) + "}"
-    return Markup("\n".join([sheet(), own("page.css"), rules(names), dark]))  # noqa: S704 - our own files and numbers
+    return Markup("\n".join([sheet(), own("page.css"), *map(own, more), rules(names), dark]))  # noqa: S704 - our own files and numbers
 
 
 @cache

@@ -22,13 +22,16 @@ from pellucid.core.figure import (
     Force,
     Grid,
     Heat,
+    Maps,
     MarkedText,
     Matrix,
     Picture,
     Points,
+    Scatter,
     Sheet,
+    Tiles,
 )
-from pellucid.show import charts, panels
+from pellucid.show import charts, multiples, panels, scatter
 from pellucid.show.color import level, levels, rules
 from pellucid.show.layers import ALONE, Paper, map_layers
 from pellucid.show.pixels import borders, composed, frame, peaks, png, sharp
@@ -208,9 +211,24 @@ def points(figure: Points, paper: Paper) -> Markup:
     return panels.dots(figure, alt(figure))
 
 
+def spread(figure: Scatter, paper: Paper) -> Markup:
+    return scatter.html_scatter(figure, alt(figure))
+
+
 def matrix(figure: Matrix, paper: Paper) -> Markup:
     drawn = panels.matrix(figure, alt(figure))
     return drawn + scale(figure.limit, figure.signed, sense=figure.sense or TOWARDS)
+
+
+def maps(figure: Maps, paper: Paper) -> Markup:
+    drawn = multiples.html_maps(figure, alt(figure))
+    if figure.values.ndim == 2 or figure.own:
+        return drawn
+    return drawn + scale(figure.limit, figure.signed, sense=figure.sense)
+
+
+def tiles(figure: Tiles, paper: Paper) -> Markup:
+    return multiples.html_tiles(figure, alt(figure))
 
 
 def alt(figure: Figure) -> str:
@@ -229,9 +247,12 @@ PAINTERS: dict[type[Figure], Callable[[Any, Paper], Markup]] = {
     Bars: bars,
     Force: force,
     Points: points,
+    Scatter: spread,
     Matrix: matrix,
     Curve: curve,
     MarkedText: marked,
+    Maps: maps,
+    Tiles: tiles,
     Grid: grid,
     Sheet: table,
 }

@@ -21,17 +21,22 @@ from pellucid.core.figure import (
     Force,
     Grid,
     Heat,
+    Maps,
     MarkedText,
     Matrix,
     Picture,
     Points,
+    Scatter,
     Sheet,
+    Tiles,
 )
 from pellucid.show.charts import DASHES
 from pellucid.show.color import code, index, level, level_color, table, writing
 from pellucid.show.html import resolution
+from pellucid.show.multiples import maps_size, plot_maps, plot_tiles, tiles_size
 from pellucid.show.panels import LETTER, MOST_NUMBERS, PALEST, colors, end_words, reach, segments, span, spoken
 from pellucid.show.pixels import borders, composed, peaks, sharp
+from pellucid.show.scatter import plot_scatter
 from pellucid.show.steps import Step, steps_of
 from pellucid.show.words import TOWARDS, cell, clean, columns, number, short, signed, written
 
@@ -67,9 +72,9 @@ def draw(figure: Figure, axes: Any) -> None:
     PAINTERS[next(kind for kind in type(figure).__mro__ if kind in PAINTERS)](figure, axes)
     if figure.title:
         axes.set_title(short(figure.title, 60), parse_math=False, fontsize=10, loc="left", fontweight="bold")
-    if isinstance(figure, Points):
+    if isinstance(figure, Points | Curve) and figure.caption:
         axes.annotate(told(figure), (0, 0), (0, -36), "axes fraction", "offset points", va="top", **CAPTION)
-    elif figure.caption and not isinstance(figure, Matrix | Force):
+    elif figure.caption and not isinstance(figure, Matrix | Force | Heat | Maps | Tiles):
         axes.text(0, -0.14, told(figure), transform=axes.transAxes, va="top", **CAPTION)
 
 
@@ -82,6 +87,8 @@ def size(figure: Figure) -> tuple[float, float]:
     """Width and height in inches."""
     if isinstance(figure, Heat):
         rows, across = figure.values.shape if figure.under is None else figure.under.shape[:2]
+        if figure.under is None and figure.edges is not None:
+            return 7.0, 1.3 + 6.4 * min(max(rows / across, 0.15), 1.3)
         return (7.0, 2.2) if rows * 3 < across else (3.6, 3.9)
     if isinstance(figure, Picture):
         return 3.6, 3.6
@@ -90,9 +97,15 @@ def size(figure: Figure) -> tuple[float, float]:
     if isinstance(figure, Force):
         return 6.5, 1.9 + 0.16 * len(said(figure))
     if isinstance(figure, Points):
+        if isinstance(figure, Scatter):
+            return 7.4, 5.4
         return 6.5, 1.1 + 0.36 * len(figure.rows) if figure.rows else 3.6
     if isinstance(figure, Matrix):
         return matrix_size(figure)
+    if isinstance(figure, Maps):
+        return maps_size(figure)
+    if isinstance(figure, Tiles):
+        return tiles_size(figure)
     if isinstance(figure, MarkedText):
         return 6.5, 1.0 + 0.42 * len(broken(figure))
     return (6.5, 0.8 + 0.3 * (len(figure.rows) + 1)) if isinstance(figure, Sheet) else (6.5, 3.4)
@@ -118,7 +131,8 @@ def heat(figure: Heat, axes: Any) -> None:
         mark = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "black", "lw": 0.8}
         axes.text(*place, "+" if sign > 0 else "−", ha="center", va="center", fontsize=7, bbox=mark)
     axes.set_axis_off()
-    colorbar(figure.limit, figure.signed, resolution(figure), axes)
+    note = "\n".join(part for part in (told(figure), resolution(figure)) if part)
+    colorbar(figure.limit, figure.signed, note, axes)
 
 
 def colorbar(limit: float, signs: bool, note: str, axes: Any, sense: str = TOWARDS) -> None:
@@ -267,7 +281,7 @@ def matrix_size(figure: Matrix) -> tuple[float, float]:
     rows, across = figure.values.shape
     name = 0.075 * max((min(len(each), 30) for each in figure.row_names), default=0)
     head = 0.06 * max((min(len(each), 24) for each in figure.column_names), default=0)
-    cell = 0.5 if max(rows, across) <= MOST_NUMBERS else 0.3
+    cell = 0.5 if max(rows, across) <= MOST_NUMBERS else min(0.3, 10 / max(across, 1))
     tall = 0.34 if max(rows, across) <= MOST_NUMBERS else min(0.24, 7 / max(rows, 1))
     return max(4.0, name + cell * across + 0.4), head + tall * rows + 1.3
 
@@ -282,7 +296,7 @@ def matrix(figure: Matrix, axes: Any) -> None:
     ends = [*shown[1:], rows]
     middle = [(start + end - 1) / 2 for start, end in zip(shown, ends, strict=True)]
     axes.set_yticks(middle, [short(figure.row_names[i], 30) for i in shown], parse_math=False)
-    axes.tick_params(length=0, labelsize=8)
+    axes.tick_params(length=0, labelsize=8 if max(rows, across) <= 48 else 5.5)
     axes.xaxis.tick_top()
     axes.spines[:].set_visible(False)
     for each in figure.breaks:
@@ -294,6 +308,19 @@ def matrix(figure: Matrix, axes: Any) -> None:
                 ink = writing(drawn[i, j])
                 axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=ink, parse_math=False)
     colorbar(figure.limit, figure.signed, told(figure), axes, clean(figure.sense) or TOWARDS)
+
+
+def maps(figure: Maps, axes: Any) -> None:
+    plot_maps(figure, axes)
+    if figure.values.ndim == 3 and not figure.own:
+        colorbar(figure.limit, figure.signed, told(figure), axes, clean(figure.sense))
+    else:
+        axes.text(0, -0.02, told(figure), transform=axes.transAxes, va="top", **CAPTION)
+
+
+def tiles(figure: Tiles, axes: Any) -> None:
+    plot_tiles(figure, axes)
+    axes.text(0, -0.01, told(figure), transform=axes.transAxes, va="top", **CAPTION)
 
 
 def broken(figure: MarkedText) -> list[list[int]]:
@@ -342,7 +369,8 @@ def sheet(figure: Sheet, axes: Any) -> None:
         return
     drawn = axes.table([[short(each, 40) for each in figure.header], *rows], loc="upper left", cellLoc="left", edges="")
     drawn.auto_set_font_size(False)
-    drawn.set_fontsize(9)
+    drawn.set_fontsize(9 if len(figure.header) <= 8 else 7.5)
+    drawn.auto_set_column_width(list(range(len(figure.header))))
     for (row, _), one in drawn.get_celld().items():
         one.get_text().set_parse_math(False)
         one.get_text().set_fontweight("bold" if row == 0 else "normal")
@@ -354,8 +382,11 @@ PAINTERS: dict[type[Figure], Callable[[Any, Any], None]] = {
     Bars: bars,
     Force: force,
     Points: points,
+    Scatter: plot_scatter,
     Matrix: matrix,
     Curve: curve,
     MarkedText: marked,
+    Maps: maps,
+    Tiles: tiles,
     Sheet: sheet,
 }

@@ -15,13 +15,16 @@ from pellucid.core.figure import (
     Force,
     Grid,
     Heat,
+    Maps,
     MarkedText,
     Matrix,
     Picture,
     Points,
     Sheet,
+    Tiles,
 )
 from pellucid.show.color import share
+from pellucid.show.multiples import text_maps, text_tiles
 from pellucid.show.panels import reach, segments, span, spoken
 from pellucid.show.pixels import fit, gray, resized
 from pellucid.show.steps import Step, extent, steps_of
@@ -210,6 +213,8 @@ PAINTERS: dict[type[Figure], Callable[[Any], str]] = {
     Matrix: matrix,
     Curve: curve,
     MarkedText: marked,
+    Maps: text_maps,
+    Tiles: text_tiles,
     Grid: grid,
     Sheet: sheet,
 }
