@@ -54,6 +54,7 @@ PLACES = {
         "Zeros",
     ),
     "evaluate.check": ("check",),
+    "evaluate.metrics.measure": ("measure",),
     "core.directions": ("Direction", "MeanSquare"),
     "engines.canvas": ("Fourier", "MACO", "Pixels", "Prior"),
     "engines.transforms": ("Transforms",),
@@ -83,7 +84,7 @@ PLACES = {
     "loading": ("load",),
 }
 
-MODULES = {"errors": "pellucid.errors", "rules": "pellucid.engines.rules"}
+MODULES = {"errors": "pellucid.errors", "metrics": "pellucid.evaluate.metrics", "rules": "pellucid.engines.rules"}
 
 WHERE = {name: f"pellucid.{place}" for place, names in PLACES.items() for name in names}
 WHERE |= {each.name: each.place.split(":")[0] for each in METHODS}
@@ -225,7 +226,9 @@ if TYPE_CHECKING:
     from pellucid.engines.fills import Shuffle as Shuffle
     from pellucid.engines.fills import Zeros as Zeros
     from pellucid.engines.transforms import Transforms as Transforms
+    from pellucid.evaluate import metrics as metrics
     from pellucid.evaluate.check import check as check
+    from pellucid.evaluate.metrics.measure import measure as measure
     from pellucid.explanation import Explanation as Explanation
     from pellucid.explanation import explain as explain
     from pellucid.features.activations import Activations as Activations

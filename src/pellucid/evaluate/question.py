@@ -46,6 +46,12 @@ class Question:
     fill: Any = None
     common: dict[str, Any] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def asked(self) -> int:
+        """Rows that went through models for this question so far."""
+        return sum(run.rows_forward for run in self.runs)
 
     @property
     def seed(self) -> int:
@@ -68,7 +74,8 @@ class Question:
         model = model or self.model
         bound = Bound(target or self.target, 1, about=self.about, decided=True)
         exact = self.options.exact or model is not self.model
-        probe = Probe(model, self.leaves, bound, Run(replace(self.options, exact=exact), model.device))
+        self.runs.append(Run(replace(self.options, exact=exact), model.device))
+        probe = Probe(model, self.leaves, bound, self.runs[-1])
         if self.leaves.integer and isinstance(model, Model) and not discrete:
             probe = probe.embedded()
         if points is not None:
