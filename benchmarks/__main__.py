@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import accuracy, gradients, hiding, imports, memory, propagation
+from benchmarks import accuracy, features, gradients, hiding, imports, memory, propagation
 from benchmarks.timing import Row, measure
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -58,6 +58,9 @@ def speed(words: list[str]) -> list[str]:
         propagation.lrp_cases,
         propagation.reference_cases,
         propagation.attention_cases,
+        features.climb_cases,
+        features.cam_cases,
+        features.sweep_cases,
         hiding.table_cases,
         hiding.other_cases,
         hiding.picture_cases,

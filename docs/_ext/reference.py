@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pictures import shown
+from pictures import looked, shown
 from prose import plain
 
 import pellucid
@@ -32,6 +32,7 @@ TITLES = {
 }
 MODALITIES = {modality for row in catalogue.METHODS for modality in row.modalities}
 MOST_PARAMETERS = 8
+VIEWS = {row.name for row in catalogue.VIEWS}
 FOLDER = Path(__file__).parents[1] / "reference"
 
 
@@ -110,10 +111,11 @@ def front() -> str:
         lines += title(head, "-")
         for name in names:
             thing = getattr(pellucid, name)
+            picture = looked(name, FOLDER / "pictures") if name in VIEWS else []
             if inspect.isclass(thing):
-                lines += [*title(name, "~"), f".. autoclass:: pellucid.{name}", "   :members:", ""]
+                lines += [*title(name, "~"), *picture, f".. autoclass:: pellucid.{name}", "   :members:", ""]
             elif inspect.isroutine(thing):
-                lines += [*title(name, "~"), f".. autofunction:: pellucid.{name}", ""]
+                lines += [*title(name, "~"), *picture, f".. autofunction:: pellucid.{name}", ""]
     return "\n".join(lines)
 
 

@@ -55,6 +55,9 @@ PLACES = {
     ),
     "evaluate.check": ("check",),
     "evaluate.metrics.measure": ("measure",),
+    "comparison": ("compare",),
+    "evaluate.comparison": ("Comparison",),
+    "evaluate.metrics.agreement": ("Agreement", "agreement"),
     "core.directions": ("Direction", "MeanSquare"),
     "engines.canvas": ("Fourier", "MACO", "Pixels", "Prior"),
     "engines.transforms": ("Transforms",),
@@ -170,6 +173,7 @@ if TYPE_CHECKING:
     from pellucid.attribution.smooth import Smooth as Smooth
     from pellucid.attribution.smooth import SmoothGrad as SmoothGrad
     from pellucid.attribution.smooth import VarGrad as VarGrad
+    from pellucid.comparison import compare as compare
     from pellucid.core.blackbox import BlackBox as BlackBox
     from pellucid.core.directions import Direction as Direction
     from pellucid.core.directions import MeanSquare as MeanSquare
@@ -228,6 +232,9 @@ if TYPE_CHECKING:
     from pellucid.engines.transforms import Transforms as Transforms
     from pellucid.evaluate import metrics as metrics
     from pellucid.evaluate.check import check as check
+    from pellucid.evaluate.comparison import Comparison as Comparison
+    from pellucid.evaluate.metrics.agreement import Agreement as Agreement
+    from pellucid.evaluate.metrics.agreement import agreement as agreement
     from pellucid.evaluate.metrics.measure import measure as measure
     from pellucid.explanation import Explanation as Explanation
     from pellucid.explanation import explain as explain

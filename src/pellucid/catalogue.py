@@ -174,6 +174,41 @@ METHODS: tuple[Entry, ...] = (
 )
 
 
+@dataclass(frozen=True)
+class View:
+    """A look inside the network: its public name, what it reads, and its paper."""
+
+    name: str
+    modalities: tuple[str, ...]
+    paper: str
+
+
+VIEWS: tuple[View, ...] = (
+    View("activations", EVERYTHING, "Yosinski et al. 2015, arXiv:1506.06579"),
+    View("unit_statistics", EVERYTHING, "Lu et al. 2020, arXiv:1903.06733 (units that die)"),
+    View("top_examples", EVERYTHING, "Zeiler & Fergus 2014, arXiv:1311.2901"),
+    View("receptive_field", EVERYTHING, "Luo et al. 2016, arXiv:1701.04128"),
+    View("filters", EVERYTHING, "Krizhevsky, Sutskever & Hinton 2012"),
+    View("weights", EVERYTHING, "Yoshida & Miyato 2017, arXiv:1705.10941 (spectra)"),
+    View("filter_similarity", EVERYTHING, "Rodríguez et al. 2017, arXiv:1611.01967"),
+    View("compare_weights", EVERYTHING, "Neyshabur, Sedghi & Zhang 2020, arXiv:2008.11687"),
+    View(
+        "visualize",
+        EVERYTHING,
+        "Erhan et al. 2009; Olah et al. 2017; Fel et al. 2023, arXiv:2306.06805",
+    ),
+    View("dream", SPATIAL, "Mordvintsev, Olah & Tyka 2015"),
+    View("caricature", SPATIAL, "Olah et al. 2018"),
+    View("dissect", SPATIAL, "Bau et al. 2017, arXiv:1704.05796"),
+    View("name_units", EVERYTHING, "Dalvi et al. 2019, arXiv:1812.09355"),
+    View(
+        "CKA", EVERYTHING, "Kornblith et al. 2019, arXiv:1905.00414; Nguyen et al. 2021, arXiv:2010.15327"
+    ),
+    View("layer_map", EVERYTHING, "van der Maaten & Hinton 2008; McInnes, Healy & Melville 2018, arXiv:1802.03426"),
+    View("DeepFeatureFactorization", SPATIAL, "Collins, Achanta & Süsstrunk 2018, arXiv:1806.10206"),
+)
+
+
 def entry(name: str) -> Entry:
     """The row of a method; MethodError with near names where there is none.
 

@@ -20,6 +20,7 @@ from pellucid.core.result import Attribution
 from pellucid.core.run import current_settings
 from pellucid.core.store import plain
 from pellucid.errors import LayerError, OptionError, ShapeError
+from pellucid.evaluate.comparison import Comparison
 
 GOOD_CHOICES: dict[str, tuple[str, ...]] = {
     "image": ("IntegratedGradients", "GradCAM", "Occlusion", "KernelSHAP"),
@@ -136,15 +137,15 @@ def explain(
     inputs: Any,
     target: Any = None,
     *,
-    methods: Sequence[Attributor | str] | None = None,
+    methods: Sequence[Attributor | str] | Comparison | None = None,
     row: int = 0,
     source: str = "",
     command: str = "",
 ) -> Explanation:
     """Explain one input by several methods on one shared bank of evidence.
 
-    ``methods`` are names or objects; without them those that suit the modality and the model are taken. ``row`` picks
-    one of several inputs; ``source`` and ``command`` (where it came from, how to do it again) are shown in the report.
+    ``methods`` are names or objects, or what ``pl.compare`` gave: then those that cannot be told apart from its best,
+    four at most; without them those that suit the modality and the model are taken. ``row`` picks one of several inputs; ``source`` and ``command`` (where it came from, how to do it again) are shown in the report.
 
     Shapes: one picture, row, sentence or series, or a batch of them and ``row``.
     Cost:   the methods', about 128 forward passes for the shared bank, and twice the methods for the other checks.
@@ -196,8 +197,10 @@ def one_row(studied: Any, inputs: Any, row: int) -> Any:
     return pytree.tree_unflatten(list(one.tensors), one.spec)
 
 
-def suitable(studied: Any, methods: Sequence[Attributor | str] | None) -> list[Attributor]:
-    """Methods as objects; the usual ones for the modality where none are named."""
+def suitable(studied: Any, methods: Sequence[Attributor | str] | Comparison | None) -> list[Attributor]:
+    """Methods as objects; the usual ones for the modality where none are named, the best ones of a comparison."""
+    if isinstance(methods, Comparison):
+        return list(methods.chosen())
     usual = GOOD_CHOICES if studied.differentiable else BLACK_BOX_CHOICES
     names: Sequence[Any] = methods if methods is not None else usual[studied.modality.kind]
     return [find(each)() if isinstance(each, str) else each for each in names]

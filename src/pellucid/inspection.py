@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from pellucid.core.leaves import Leaves
-from pellucid.core.model import Model
 from pellucid.core.modality import Modality, Table, Text
+from pellucid.core.model import Model
 from pellucid.core.run import current_settings
 from pellucid.core.site import site_of
 from pellucid.errors import Cancelled, MixedRowsError, NonFiniteError, OptionError, PellucidError
@@ -32,6 +33,7 @@ from pellucid.features.visualize import visualize
 
 T = TypeVar("T")
 SINGLE = str | Path
+BROKEN = ("weights not finite", "activations not finite")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +42,8 @@ class Inspection:
 
     ``anatomy`` has the parts with shapes, weights and cost, ``sees`` receptive fields by layer, ``findings`` what is
     odd, the gravest first. ``statistics`` are those of all units (with data), ``specimens`` the units that are shown,
-    ``pictures`` their synthesized inputs. ``left_out`` says what could not be done, ``stopped`` where it was stopped.
+    ``pictures`` their synthesized inputs, ``typical`` some rows of the data. ``left_out`` says what could not be done,
+    ``stopped`` where it was stopped.
 
     Example:
         >>> import torch, pellucid as pl
@@ -59,6 +62,7 @@ class Inspection:
     statistics: UnitStatistics | None = None
     specimens: tuple[Specimens, ...] = ()
     pictures: Visualization | None = None
+    typical: Tensor | None = None
     left_out: tuple[str, ...] = ()
     stopped: str = ""
     command: str = ""
@@ -156,14 +160,14 @@ def inspect(
     shown on the page. A request to stop ends it with what is there.
 
     Cost:   a few passes over the data, and ``steps`` forward and backward passes for each unit shown.
-    Raises: GradientError for a BlackBox; OptionError; LayerError for a layer that is not there; what reading data raises.
+    Raises: GradientError for a BlackBox; OptionError; LayerError for an unknown layer; what reading data raises.
 
     Example:
         >>> import pellucid as pl
         >>> from pellucid.demo import parts
         >>> found = pl.inspect(pl.load("demo:digits"), parts("digits").examples[:40], units=2, steps=2)
         >>> found.anatomy["stem.0"].multiply_adds, found.sees["stem.0"], found.dead
-        (13824, (3, 3), (1, 168))
+        (13824, (3, 3), (0, 216))
     """
     studied = torch_model(model)
     checked(studied, layers, units, examples, steps)
@@ -172,10 +176,11 @@ def inspect(
     leaves = look.sample(data, size)
     built = look.tried("the tree", lambda: anatomy(studied, leaves)) or anatomy(studied, None)
     sees = {} if leaves is None else look.tried("receptive fields", lambda: sizes(studied, leaves)) or {}
-    found = [*look.findings, *(look.tried("weights", lambda: list(defects(studied, built, model))) or [])]
+    look.findings += look.tried("weights", lambda: ordered(defects(studied, built, model))) or ()
     seen = look.tried("filters", lambda: filters(studied), quiet=True)
     measured = look.measured(built, leaves, data)
-    found += look.tried("inputs", lambda: list(symptoms(studied, built, measured, leaves if data is not None else None))) or []
+    sample = None if data is None else leaves
+    look.findings += look.tried("inputs", lambda: ordered(symptoms(studied, built, measured, sample))) or ()
     shown = look.shown(leaves, data, layers, units, examples, measured)
     made, shown = look.made(leaves, data, shown, steps)
     return Inspection(
@@ -184,11 +189,12 @@ def inspect(
         classes=studied.classes,
         anatomy=built,
         sees=sees,
-        findings=ordered([*found, *look.broken]),
+        findings=ordered([*look.findings, *look.broken]),
         filters=seen,
         statistics=measured,
         specimens=shown,
         pictures=made,
+        typical=None if data is None or leaves is None or leaves.integer else leaves.values.cpu(),
         left_out=tuple(look.left_out),
         stopped=look.stopped,
         command=command,
@@ -266,7 +272,7 @@ class Look:
         if leaves is None:
             return ()
         chosen = self.tried("units", lambda: picked(self.model, leaves, layers, units, measured)) or ()
-        if data is None or examples == 0:
+        if data is None or measured is None or examples == 0:
             return chosen
         return tuple(self.with_examples(each, data, examples) for each in chosen)
 
@@ -280,6 +286,9 @@ class Look:
     ) -> tuple[Visualization | None, tuple[Specimens, ...]]:
         """Synthesized inputs for all units, in one batch."""
         if leaves is None or leaves.integer or not shown or steps == 0:
+            return None, shown
+        if any(each.kind in BROKEN for each in (*self.findings, *self.broken)):
+            self.left_out.append("synthesized inputs: there are numbers that are not finite")
             return None, shown
         targets = [target for each in shown for target in each.targets()]
         plain = leaves if len(leaves.explained) == 1 and leaves.values.ndim > 1 else None

@@ -116,7 +116,7 @@ def test_a_picture_without_normalization_is_noted(pellucid: Pellucid) -> None:
 
 
 def test_check_fails_a_build_below_the_wanted_verdict(pellucid: Pellucid, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pellucid.cli import checking
+    from pellucid.cli import limits
 
     arguments = ("check", "--model", "own_cli_nets:rows", "--input", "rows.csv", "--method", "InputXGradient")
     told = pellucid(*arguments, "--row", "all", "--json").json
@@ -126,10 +126,10 @@ def test_check_fails_a_build_below_the_wanted_verdict(pellucid: Pellucid, monkey
     assert told["passed"] is True
     for level in ("supported", "mixed"):
         ran = pellucid(*arguments, "--row", "all", "--fail-under", level)
-        below = [each for each in verdicts if each not in checking.ENOUGH[level]]
+        below = [each for each in verdicts if limits.ORDER.index(each) < limits.ORDER.index(level)]
         assert ran.code == (1 if below else 0)
         assert (f"failed: {len(below)} of 2" in ran.out) == bool(below)
-    monkeypatch.setitem(checking.ENOUGH, "mixed", ())
-    ran = pellucid(*arguments, "--fail-under", "mixed", "--json")
+    monkeypatch.setattr(limits, "ORDER", tuple(reversed(limits.ORDER)))
+    ran = pellucid(*arguments, "--fail-under", "not supported", "--json")
     assert ran.code == 1
     assert ran.json["passed"] is False

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pellucid.catalogue import METHODS
+import pellucid as pl
+from pellucid.catalogue import METHODS, VIEWS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.exists()]
@@ -70,6 +71,17 @@ def test_a_method_has_a_picture(name: str, tmp_path: Path, monkeypatch: pytest.M
 
     pictures.draw(catalogue.entry(name), tmp_path / "pictures", **budgets(name))
     lines = pictures.shown(catalogue.entry(name), tmp_path / "pictures")
+    assert lines[0] == f".. figure:: pictures/{name}.png"
+    assert (tmp_path / "pictures" / f"{name}.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("name", [row.name for row in VIEWS])
+def test_a_look_inside_has_a_picture(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    import pictures
+
+    assert callable(getattr(pl, name))
+    lines = pictures.looked(name, tmp_path / "pictures")
     assert lines[0] == f".. figure:: pictures/{name}.png"
     assert (tmp_path / "pictures" / f"{name}.png").stat().st_size > 5000
 

@@ -11,7 +11,7 @@ import torch
 import pellucid as pl
 from pellucid.core.figure import Bars, Heat, MarkedText, Matrix
 from pellucid.demo import parts
-from pellucid.errors import InputError, LoadError
+from pellucid.errors import InputError, LoadError, OptionError
 
 SENTENCES = ["A good film with a bad end.", "Not bad."]
 
@@ -140,3 +140,15 @@ def test_shap_reads_categories_words_and_pictures() -> None:
     maps = pl.Saliency()(picture_net(), torch.rand(2, 3, 16, 16)).to_shap()
     assert maps.shape == (2, 3, 16, 16)
     assert maps.base_values is None
+
+
+def test_a_map_is_shown_signed_or_as_the_papers_of_cams_do() -> None:
+    """The display is chosen when it is drawn; the values stay signed."""
+    net = pl.load("demo:digits")
+    heat = pl.GradCAM(layer="block1")(net, parts("digits").examples[:1])
+    signed, positive, size = (heat.figure(shown=each) for each in ("signed", "positive", "size"))
+    assert float(heat.values.min()) < 0
+    np.testing.assert_allclose(positive.values, np.clip(signed.values, 0, None))
+    np.testing.assert_allclose(size.values, np.abs(signed.values))
+    with pytest.raises(OptionError):
+        heat.figure(shown="relu")

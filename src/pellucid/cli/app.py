@@ -158,8 +158,15 @@ def explain(
 
 @app.command(short_help="Put an explanation to the test.")
 def check(
-    given: Given,
+    given: Annotated[
+        str | None,
+        typer.Option("--input", "-i", metavar="INPUT", help="What was explained; a saved result knows it."),
+    ] = None,
     method: Methods = None,
+    explanation: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Saved by result.save (.safetensors), or values from anywhere (.npy, .npz)."),
+    ] = None,
     model: ModelName = None,
     weights: Weights = None,
     predict: Predict = None,
@@ -167,8 +174,12 @@ def check(
     at: At = None,
     row: Row = "0",
     fail_under: Annotated[
-        str | None,
-        typer.Option(metavar="VERDICT", help="supported or mixed: exit with 1 if a verdict is below it."),
+        list[str] | None,
+        typer.Option(
+            metavar="LIMIT",
+            help="supported, mixed or not-testable: exit with 1 if a verdict is below it. MuFidelity=0.3: if a metric "
+            "is worse. May be repeated.",
+        ),
     ] = None,
     seed: Seed = 0,
     memory: Memory = None,
@@ -185,6 +196,8 @@ def check(
     """Put an explanation to the test: its evidence, and a verdict that a build can depend on.
 
     pellucid check --model demo:digits --input three.png --method IntegratedGradients --fail-under mixed
+
+    pellucid check --model demo:digits --input three.png --explanation captum.npy --target 3 --fail-under MuFidelity=0.3
     """
     from pellucid.cli.checking import Question, checked
     from pellucid.cli.opening import Wanted
@@ -202,7 +215,14 @@ def check(
         task=task,
         trust=trust,
     )
-    asked = Question(target=target, methods=tuple(method or ()), at=at, row=row, fail_under=fail_under)
+    asked = Question(
+        target=target,
+        methods=tuple(method or ()),
+        explanations=tuple(explanation or ()),
+        at=at,
+        row=row,
+        fail_under=tuple(fail_under or ()),
+    )
     raise typer.Exit(checked(wanted, given, asked, seed=seed, memory=memory, as_json=as_json))
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pellucid.cli.console import command, emit, problem, say, sheet, working, writing
+from pellucid.cli.console import command, emit, note, problem, say, sheet, working, writing
 from pellucid.cli.explaining import writable
-from pellucid.cli.gathering import first_file, gathered, there
+from pellucid.cli.gathering import colors, first_file, gathered, there
 from pellucid.cli.opening import Wanted, opened, sides
 from pellucid.errors import OptionError
 
-STOPPED = 130
+UNFINISHED = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Look:
 
 
 def inspected(wanted: Wanted, look: Look, *, seed: int, memory: str | None, as_json: bool) -> int:
-    """Look at a model and write its page; the exit code."""
+    """Look at a model and write its page; the exit code, 1 if it was stopped before the end."""
     page = look.out or (None if as_json else Path(f"pellucid-inspect-{named(wanted.model)}.html"))
     writable(page)
     if look.data is not None:
@@ -38,6 +38,9 @@ def inspected(wanted: Wanted, look: Look, *, seed: int, memory: str | None, as_j
         from pellucid.inspection import inspect
 
         model = opened(wanted, first_file(look.data))
+        count = colors(look.data) if model.modality.kind == "tensor" else 0
+        if count:
+            model.modality = images(count)
         data = own_examples(wanted.model) if look.data is None else gathered(look.data, model.modality.kind, look.rows)
         found = inspect(
             model,
@@ -59,7 +62,7 @@ def inspected(wanted: Wanted, look: Look, *, seed: int, memory: str | None, as_j
         show(found, page)
     if found.stopped:
         problem(f"Stopped at {found.stopped}" + ("; the page holds what was done until then." if page else "."))
-    return STOPPED if found.stopped else 0
+    return UNFINISHED if found.stopped else 0
 
 
 def named(model: str | None) -> str:
@@ -72,6 +75,14 @@ def named(model: str | None) -> str:
         raise OptionError(expected="--model", got="none", do="Say --model NAME (try demo:digits).")
     short = Path(model.removeprefix("demo:")).name
     return "".join(each if each.isalnum() or each in "._-" else "-" for each in short).strip("-.")[:60] or "model"
+
+
+def images(colors: int) -> Any:
+    """Pictures of a model that does not say what it reads."""
+    from pellucid.core.modality import Images
+
+    note("the model does not say how pictures are normalized: pixels go in as 0 … 1 (see --mean, --std, --size)")
+    return Images(mean=(0.0,) * colors, std=(1.0,) * colors)
 
 
 def own_examples(model: str | None) -> Any:

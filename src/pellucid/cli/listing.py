@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pellucid.catalogue import EVERYTHING, METHODS
+from pellucid.catalogue import EVERYTHING, METHODS, VIEWS
 from pellucid.cli.console import emit, say, sheet
 from pellucid.cli.opening import Wanted, opened
 from pellucid.cli.reading import expected, read
@@ -24,6 +24,12 @@ def list_methods(family: str | None, modality: str | None, as_json: bool) -> Non
         return
     rows = [(each.name, each.family, reads(each.modalities), each.paper) for each in chosen]
     sheet(("method", "family", "reads", "paper"), rows)
+    if family is None:
+        views = [each for each in VIEWS if modality is None or modality in each.modalities]
+        sheet(
+            ("inside the network", "reads", "paper"),
+            [(each.name, reads(each.modalities), each.paper) for each in views],
+        )
 
 
 def one_of(what: str, name: str | None, known: Any) -> None:

@@ -44,8 +44,7 @@ def outcome(given: list[str]) -> int:
     try:
         code = app(args=given, prog_name="pellucid", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort, Cancelled):
-        problem("Stopped; nothing was left behind.")
-        return STOPPED
+        code = STOPPED
     except PellucidError as error:
         return failed(error, "--json" in given)
     except UsageError as error:
@@ -58,6 +57,8 @@ def outcome(given: list[str]) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the last stop: whatever else goes wrong is shown in full on request
         return surprised(error, "--json" in given)
+    if code == STOPPED:
+        problem("Stopped; nothing was left behind.")
     return code if isinstance(code, int) else 0
 
 

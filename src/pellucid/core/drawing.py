@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from pellucid.core.figure import Bars, Figure, Force, Heat, Matrix, robust_limit
 from pellucid.core.looking import attention_figure
 from pellucid.core.modality import Images, Modality, Table, Text
 from pellucid.core.modality.plain import bars
-from pellucid.errors import InputError
+from pellucid.errors import InputError, OptionError, nearest
 
 Array = NDArray[Any]
 NUMBERED = re.compile(r"(\w+ )?\d+(, \d+)*")
@@ -151,6 +152,20 @@ def ends(result: Any, row: int) -> dict[str, Any]:
 def title_of(result: Any, row: int) -> str:
     """The method and the explained number."""
     return f"{result.method.name} · {result.target_words(row)}" + (f" · at {result.at}" if result.at else "")
+
+
+SHOWN: dict[str, Callable[[Tensor], Tensor]] = {
+    "signed": lambda values: values,
+    "positive": lambda values: values.clamp(min=0),
+    "size": lambda values: values.abs(),
+}
+
+
+def displayed(result: Any, shown: str) -> Any:
+    """The result with its values as they are to be shown."""
+    if shown not in SHOWN:
+        raise OptionError(expected=f"one of {tuple(SHOWN)}", got=repr(shown), do=nearest(shown, list(SHOWN)))
+    return result if shown == "signed" else replace(result, values=pytree.tree_map(SHOWN[shown], result.values))
 
 
 def figure_of(result: Any, row: int, limit: float | None) -> Figure:

@@ -124,9 +124,13 @@ class Attribution:
             parts.insert(0, self.evidence[row].verdict)
         return " · ".join(parts + list(self.notes))
 
-    def figure(self, row: int = 0, limit: float | None = None) -> Figure:
-        """The values of one row, drawn the way its kind of input is read."""
-        return drawing.figure_of(self, row, limit)
+    def figure(self, row: int = 0, limit: float | None = None, shown: str = "signed") -> Figure:
+        """The values of one row, drawn the way its kind of input is read.
+
+        ``limit`` is the value at which colors saturate. ``shown`` "positive" leaves out what speaks against the target
+        (the ReLU of the CAM papers), "size" draws magnitudes. Values stay as they are.
+        """
+        return drawing.figure_of(drawing.displayed(self, shown), row, limit)
 
     def parts_figure(self, row: int = 0, most: int = 12) -> Figure:
         """The parts of one row as bars, a waterfall where values add up from a baseline; the rest stands together."""
@@ -147,9 +151,9 @@ class Attribution:
         """
         return looking.attention_figure(self, row, layer, head, drawing.title_of(self, row))
 
-    def plot(self, row: int = 0) -> Any:
-        """Draw with matplotlib."""
-        return self.figure(row).plot()
+    def plot(self, row: int = 0, limit: float | None = None, shown: str = "signed") -> Any:
+        """Draw ``figure`` with matplotlib."""
+        return self.figure(row, limit, shown).plot()
 
     def top(self, k: int = 5, row: int = 0) -> list[tuple[str, float]]:
         """The k largest contributions by magnitude, with their names."""

@@ -126,6 +126,7 @@ def cases_of(
                 maker=each.maker,
                 base_score=None if each.base_score is None else float(each.base_score[row]),
                 rows=each.rows,
+                row=row,
             )
         )
     return cases

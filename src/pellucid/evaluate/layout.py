@@ -48,16 +48,21 @@ class Layout:
 
     def cells(self, values: Tensor, *, by_size: bool) -> Tensor:
         """A map of one input, summed up over cells (cells,); ``by_size`` reads each value by its size."""
-        values = self._folded(values.double(), by_size=by_size)
-        if self.space and values.shape != self.space:
-            larger = any(have > want for have, want in zip(values.shape, self.space, strict=True))
-            mode = "area" if larger else ("linear", "bilinear", "trilinear")[len(self.space) - 1]
-            values = interpolate(values[None, None], size=self.space, mode=mode)[0, 0]
+        values = self.spread(values, by_size=by_size)
         if not self.space and values.shape == (self.n,) != self.shape:
             return values
         flat, total = values.reshape(-1), torch.zeros(len(self.part), dtype=torch.float64)
         used = self.places >= 0
         return total.index_add(0, self.places[used], flat[used])
+
+    def spread(self, values: Tensor, *, by_size: bool) -> Tensor:
+        """A map of one input at the places of the input, channels in one, whatever its own resolution."""
+        values = self._folded(values.double(), by_size=by_size)
+        if self.space and values.shape != self.space:
+            larger = any(have > want for have, want in zip(values.shape, self.space, strict=True))
+            mode = "area" if larger else ("linear", "bilinear", "trilinear")[len(self.space) - 1]
+            values = interpolate(values[None, None], size=self.space, mode=mode)[0, 0]
+        return values
 
     def parts(self, cells: Tensor) -> Tensor:
         """Sums over parts (…, n) of values on cells (…, cells)."""

@@ -124,7 +124,8 @@ class Question:
 class Case:
     """One explanation of a question: a map, how it is read, and, where known, the method that made it.
 
-    ``rows`` is what the explanation cost, in rows forward; ``base_score`` the score at the method's own baseline.
+    ``rows`` is what the explanation cost, in rows forward; ``base_score`` the score at the method's own baseline;
+    ``row`` the row of the batch it was given in.
     """
 
     question: Question
@@ -133,6 +134,7 @@ class Case:
     maker: Attributor | None = None
     base_score: float | None = None
     rows: int = 0
+    row: int = 0
 
     @property
     def by_size(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,15 +53,23 @@ def scrambled(question: Question) -> list[Scrambled] | str:
 
 def scrambles(model: object, seed: int) -> list[Scrambled] | str:
     """Copies of the model, every weight tensor permuted within itself; bare parameters, too."""
+    if reason := fixed_weights(model, SCRAMBLES):
+        return reason
+    made = cast(Model, model)
+    return [Scrambled(made.with_module(partial(permuted, seed=seed + k))) for k in range(SCRAMBLES)]
+
+
+def fixed_weights(model: object, copies: int) -> str | None:
+    """Why weights cannot be scrambled in that many copies of the model; None where they can."""
     if not isinstance(model, Model):
         return "a black box has no weights that could be scrambled"
     if not model.copied:
         return "the model cannot be copied, so its weights cannot be scrambled"
-    if SCRAMBLES * sum(each.nbytes for each in model.module.parameters()) > MOST_COPIED:
+    if copies * sum(each.nbytes for each in model.module.parameters()) > MOST_COPIED:
         return "the model's weights are too large to be copied and scrambled"
     if not any(movable(each) for each in model.module.parameters()):
         return "the model has no weights that could be scrambled (there are none, all are alike, or they are quantized)"
-    return [Scrambled(model.with_module(partial(permuted, seed=seed + k))) for k in range(SCRAMBLES)]
+    return None
 
 
 def movable(weight: Tensor) -> bool:
@@ -74,9 +82,14 @@ def permuted(module: nn.Module, seed: int) -> nn.Module:
     with torch.no_grad():
         for k, weight in enumerate(module.parameters()):
             if movable(weight):
-                order = torch.randperm(weight.numel(), generator=generator(seed, k)).to(weight.device)
-                weight.copy_(weight.reshape(-1)[order].reshape(weight.shape))
+                weight.copy_(reordered(weight, seed, k))
     return module
+
+
+def reordered(weight: Tensor, seed: int, k: int) -> Tensor:
+    """A weight, permuted within itself; ``k`` is its number in the model."""
+    order = torch.randperm(weight.numel(), generator=generator(seed, k)).to(weight.device)
+    return weight.detach().reshape(-1)[order].reshape(weight.shape)
 
 
 def is_norm(part: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
@@ -90,8 +103,9 @@ def calibration_points(question: Question) -> Tensor:
     def make() -> Tensor:
         game = question.game if question.at is None else Game(question.ask(outside=True))
         ends = torch.tensor([[True], [False]]).expand(2, game.n)
-        shown = game.players.shown(torch.cat([ends, ~hidings(game.n, CALIBRATION - 2, question.seed)]))
         x = game.ask.inputs
-        return torch.where(shown.to(x.device), x[None], game.hidden[:1])[:, 0]
+        shown = game.players.shown(torch.cat([ends, ~hidings(game.n, CALIBRATION - 2, question.seed)])).to(x.device)
+        hidden = game.around(shown, torch.zeros(len(shown), dtype=torch.long))
+        return torch.where(shown, x[None], hidden)[:, 0]
 
     return question.once("calibration", make)

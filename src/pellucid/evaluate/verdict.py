@@ -12,6 +12,10 @@ from pellucid.core.evidence import Check, Verdict
 from pellucid.evaluate.thresholds import KINDS
 
 
+WORST_FIRST: tuple[Verdict, ...] = ("not supported", "not testable", "mixed", "supported")
+"""The order in which a build or a test may ask for verdicts."""
+
+
 def holm(ps: Sequence[float]) -> list[float]:
     """p-values corrected for being several (Holm 1979): the smallest times m, the next times m − 1, …
 

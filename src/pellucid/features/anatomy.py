@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,9 +21,12 @@ from pellucid.core.run import undisturbed
 from pellucid.core.site import first_tensor
 from pellucid.errors import OutputError
 
+ROWS = 8
 LOOKS = frozenset(
-    ("shape", "dtype", "device", "ndim", "layout", "requires_grad", "is_leaf", "is_cuda", "is_mkldnn", "grad")
-    + ("__set__", "size", "dim", "is_floating_point", "numel", "stride", "is_contiguous", "__hash__")
+    """
+    __hash__ __set__ device dim dtype grad is_contiguous is_cuda is_floating_point is_leaf is_mkldnn layout ndim numel
+    requires_grad shape size stride
+    """.split()  # noqa: SIM905 - names read better as words
 )
 """What tells something about a tensor without reading its numbers."""
 
@@ -147,11 +151,11 @@ class Walk:
 
 
 def anatomy(model: Model, leaves: Leaves | None) -> Anatomy:
-    """Look at every part of a model, with one row going through it; without a row, at weights only."""
+    """Look at every part of a model, with a few rows going through it; without rows, at weights only."""
     if leaves is None:
         return Anatomy(parts=parts_of(model, {}, None), met=False)
-    sample = leaves.take(torch.tensor([0]))
-    args, kwargs = sample.arguments(None, torch.tensor([0]), model.dtype)
+    some = torch.arange(min(leaves.batch, ROWS))
+    args, kwargs = leaves.take(some).arguments(None, some, model.dtype)
     given = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
     walk, reads = Walk({id(each) for each in given}), Reads()
     with undisturbed(), torch.no_grad(), model.session(), ExitStack() as stack:
@@ -161,13 +165,14 @@ def anatomy(model: Model, leaves: Leaves | None) -> Anatomy:
             stack.callback(part.register_forward_hook(walk.after(name, leaf=leaf)).remove)
         with reads:
             answer = model.call(model.module, args, kwargs)
+    sample = leaves.take(some[:1])
     parts = parts_of(model, walk.shapes, cost(model, sample))
+    sizes = [tuple(each.shape[1:]) if isinstance(each, Tensor) else () for each in sample.tensors]
     named = list(model.module.named_parameters())
     scripted = any(isinstance(part, torch.jit.ScriptModule) for part in model.module.modules())
     return Anatomy(
         parts=parts,
-        inputs=tuple(zip(sample.names, (tuple(t.shape[1:]) if isinstance(t, Tensor) else () for t in sample.tensors),
-                         strict=True)),  # fmt: skip
+        inputs=tuple(zip(sample.names, sizes, strict=True)),
         output=output_of(model, answer),
         feeds=tuple(walk.feeds),
         entered=tuple(walk.entered),
@@ -177,9 +182,7 @@ def anatomy(model: Model, leaves: Leaves | None) -> Anatomy:
     )
 
 
-def parts_of(
-    model: Model, shapes: dict[str, list[tuple[int, ...]]], costs: dict[str, int] | None
-) -> tuple[Part, ...]:
+def parts_of(model: Model, shapes: dict[str, list[tuple[int, ...]]], costs: dict[str, int] | None) -> tuple[Part, ...]:
     """Every module with what is known of it."""
     order = {name: i for i, name in enumerate(shapes)}
     return tuple(
@@ -210,9 +213,9 @@ def cost(model: Model, sample: Leaves) -> dict[str, int] | None:
     args, kwargs = sample.arguments(None, torch.tensor([0]), model.dtype)
     root = type(model.module).__name__
     try:
-        with undisturbed(), torch.no_grad(), model.session(), apart(model.module):
-            with FlopCounterMode(display=False, depth=None) as counter:
-                model.call(model.module, args, kwargs)
+        counter = FlopCounterMode(display=False)
+        with undisturbed(), torch.no_grad(), model.session(), apart(model.module), counter:
+            model.call(model.module, args, kwargs)
     except (RuntimeError, TypeError, AttributeError, NotImplementedError):
         return None
     found = {name: sum(each.values()) // 2 for name, each in counter.get_flop_counts().items()}
@@ -222,12 +225,13 @@ def cost(model: Model, sample: Leaves) -> dict[str, int] | None:
 
 @contextmanager
 def apart(module: nn.Module) -> Iterator[None]:
-    """While open, fused kernels of attention and recurrent layers are taken apart, so that what is inside is counted."""
+    """While open, fused kernels of attention and recurrent layers are taken apart, to count inside."""
     fused = torch.backends.mha.get_fastpath_enabled()
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
         torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if recurrent:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")  # torch warns about other devices when this switch is touched

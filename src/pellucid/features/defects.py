@@ -15,7 +15,7 @@ from pellucid.core.model import Model
 from pellucid.errors import PellucidError
 from pellucid.features.anatomy import Anatomy
 from pellucid.features.duplicates import filter_similarity
-from pellucid.features.finding import Finding, counted, listed, table, three
+from pellucid.features.finding import Finding, counted, finding, listed, quoted, three
 from pellucid.features.kernels import matrix_of, tensors_of
 from pellucid.features.spectra import DEAD
 
@@ -51,21 +51,22 @@ def not_finite(module: nn.Module) -> Finding | None:
     words = f"{counted(bad, 'value')} in {counted(len(rows), 'weight tensor')} are NaN or infinite: "
     header = ("weights", "values", "NaN", "infinite")
     names = tuple(row[0] for row in rows)
-    return Finding(kind="weights not finite", level="problem", words=words + listed(names) + ".", layers=names,
-                   evidence=table("weights that are not finite", header, rows))  # fmt: skip
+    return finding("weights not finite", "problem", words + quoted(names) + ".", header, rows)
 
 
 def never_read(module: nn.Module, anatomy: Anatomy) -> Finding | None:
     """Weights that a forward pass does not touch."""
     known = dict(module.named_parameters())
-    rows = [(name, " × ".join(map(str, known[name].shape)), known[name].numel()) for name in anatomy.unread]
+    rows = []
+    for name in anatomy.unread:
+        layer, _, own = name.rpartition(".")
+        rows.append((layer or name, own, " × ".join(map(str, known[name].shape)), known[name].numel()))
     if not rows:
         return None
-    total, every = sum(row[2] for row in rows), anatomy.whole.parameters
-    layers = tuple(dict.fromkeys(name.rpartition(".")[0] or name for name in anatomy.unread))
+    total, every = sum(row[3] for row in rows), anatomy.whole.parameters
     words = f"{total:,} of {every:,} parameters ({100 * total / max(every, 1):.3g} %) were not read by a forward pass: "
-    return Finding(kind="layers never called", level="warning", words=words + listed(layers) + ".", layers=layers,
-                   evidence=table("weights not read", ("weights", "shape", "parameters"), rows))  # fmt: skip
+    words += quoted(list(dict.fromkeys(row[0] for row in rows))) + "."
+    return finding("layers never called", "warning", words, ("layer", "weights", "shape", "parameters"), rows)
 
 
 def never_called(anatomy: Anatomy) -> Finding | None:
@@ -74,8 +75,9 @@ def never_called(anatomy: Anatomy) -> Finding | None:
         return None
     rows = [(name, anatomy[name].kind, 0) for name in anatomy.uncalled]
     words = f"{counted(len(rows), 'layer')} without weights {'is' if len(rows) == 1 else 'are'} never called: "
-    return Finding(kind="layers never called", level="note", words=words + listed(anatomy.uncalled) + ".",
-                   layers=anatomy.uncalled, evidence=table("never called", ("layer", "kind", "calls"), rows))  # fmt: skip
+    return finding(
+        "layers never called", "note", words + quoted(anatomy.uncalled) + ".", ("layer", "kind", "calls"), rows
+    )
 
 
 def modes(module: nn.Module, *, told: bool) -> Iterator[Finding]:
@@ -84,20 +86,19 @@ def modes(module: nn.Module, *, told: bool) -> Iterator[Finding]:
     without = tuple(name for name, part in norms if part.running_mean is None)
     if without:
         words = f"{len(without)} of {counted(len(norms), 'batch-norm')} keep no running statistics, so that an answer "
-        words += f"depends on the other rows of its batch: {listed(without)}."
-        rows = [(name, "none") for name in without]
-        yield Finding(kind="batch-norm without statistics", level="problem", words=words, layers=without,
-                      evidence=table("batch-norms", ("layer", "running statistics"), rows))  # fmt: skip
+        words += f"depends on the other rows of its batch: {quoted(without)}."
+        bare = [(name, "none") for name in without]
+        yield finding("batch-norm without statistics", "problem", words, ("layer", "running statistics"), bare)
     moody = [(name, type(part).__name__, part.training) for name, part in module.named_modules()
              if isinstance(part, _BatchNorm | nn.modules.dropout._DropoutNd)]  # fmt: skip
     training = [each for each in moody if each[2]]
     if told and training:
-        words = f"{len(training)} of {counted(len(moody), 'batch-norm or dropout layer', 'batch-norm and dropout layers')} "
+        layers = counted(len(moody), "batch-norm or dropout layer", "batch-norm and dropout layers")
+        words = f"{len(training)} of {layers} "
         words += "were handed over in train mode; everything here was measured in eval mode."
         rows = [(name, kind, "train" if mode else "eval") for name, kind, mode in moody]
         level: Any = "warning" if len(training) < len(moody) else "note"
-        yield Finding(kind="train mode", level=level, words=words, layers=tuple(each[0] for each in training),
-                      evidence=table("modes", ("layer", "kind", "mode"), rows))  # fmt: skip
+        yield finding("train mode", level, words, ("layer", "kind", "mode"), rows)
 
 
 def untouched_statistics(module: nn.Module) -> Finding | None:
@@ -111,10 +112,11 @@ def untouched_statistics(module: nn.Module) -> Finding | None:
     ]  # fmt: skip
     if not rows:
         return None
-    words = f"The running statistics of {len(rows)} of {counted(len(norms), 'batch-norm')} are as they were built (mean 0, "
-    words += f"variance 1): they never saw data in train mode, or were not loaded: {listed([row[0] for row in rows])}."
-    return Finding(kind="batch-norm untouched", level="warning", words=words, layers=tuple(row[0] for row in rows),
-                   evidence=table("batch-norms", ("layer", "channels", "batches seen"), rows))  # fmt: skip
+    words = (
+        f"The running statistics of {len(rows)} of {counted(len(norms), 'batch-norm')} are as they were built (mean 0, "
+    )
+    words += f"variance 1): they never saw data in train mode, or were not loaded: {quoted([row[0] for row in rows])}."
+    return finding("batch-norm untouched", "warning", words, ("layer", "channels", "batches seen"), rows)
 
 
 def matrices(module: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:
@@ -131,19 +133,22 @@ def matrices(module: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:
 
 
 def odd_scales(module: nn.Module) -> Finding | None:
-    """Weights far larger or smaller than √(2 / inputs), with which networks begin (He et al. 2015)."""
-    rows = []
-    for name, _, matrix in matrices(module):
+    """Weights far larger or smaller than √(2 / inputs), with which networks begin (He et al. 2015).
+
+    Those of the last layer may be large: they have the unit of the answers.
+    """
+    rows, known = [], list(matrices(module))
+    for name, _, matrix in known:
         size, usual = float(matrix.square().mean().sqrt()), math.sqrt(2 / matrix.shape[1])
-        if not SMALL <= size / usual <= LARGE:
+        most = math.inf if name == known[-1][0] else LARGE
+        if not SMALL <= size / usual <= most:
             rows.append((name, three(size), three(usual), three(size / usual), three(float(matrix.norm()))))
     if not rows:
         return None
     header = ("weights", "root mean square", "usual: √(2 / inputs)", "ratio", "norm")
-    parts = [f"{row[0]} {row[3]:.3g} times" for row in rows]
+    parts = [f"“{row[0]}” {row[3]:.3g} times" for row in rows]
     words = f"The weights of {counted(len(rows), 'layer')} are far from the usual size √(2 / inputs): {listed(parts)}."
-    return Finding(kind="odd weight norms", level="warning", words=words, layers=tuple(row[0] for row in rows),
-                   evidence=table("sizes of weights", header, rows))  # fmt: skip
+    return finding("odd weight norms", "warning", words, header, rows)
 
 
 def near_zero(module: nn.Module) -> Finding | None:
@@ -160,10 +165,11 @@ def near_zero(module: nn.Module) -> Finding | None:
     rows.sort(key=lambda row: -row[1])
     header = ("layer", "near zero", "units", "which", "median norm of its units")
     many = sum(row[1] for row in rows)
-    words = f"The weights of {many:,} of {counted(total, 'unit')} are at most a hundredth of the largest of their layer: "
-    words += listed([f"{row[1]} in {row[0]}" for row in rows]) + "."
-    return Finding(kind="units near zero", level="warning", words=words, layers=tuple(row[0] for row in rows),
-                   evidence=table("units near zero", header, rows))  # fmt: skip
+    words = (
+        f"The weights of {many:,} of {counted(total, 'unit')} are at most a hundredth of the largest of their layer: "
+    )
+    words += listed([f"{row[1]} in “{row[0]}”" for row in rows]) + "."
+    return finding("units near zero", "warning", words, header, rows)
 
 
 def doubled(model: Model) -> Finding | None:
@@ -186,9 +192,8 @@ def doubled(model: Model) -> Finding | None:
     header = ("layer", "pairs alike", "units", "the most alike", "their cosine", "pairs by chance")
     many = sum(row[1] for row in rows)
     words = f"{counted(many, 'pair')} of units have weights with a cosine of 0.95 or more: "
-    words += listed([f"{row[1]} in {row[0]}" for row in rows]) + "."
-    return Finding(kind="duplicate filters", level="note", words=words, layers=tuple(row[0] for row in rows),
-                   evidence=table("filters that are alike", header, rows))  # fmt: skip
+    words += listed([f"{row[1]} in “{row[0]}”" for row in rows]) + "."
+    return finding("duplicate filters", "note", words, header, rows)
 
 
 def idle_biases(module: nn.Module, anatomy: Anatomy) -> Finding | None:
@@ -202,7 +207,7 @@ def idle_biases(module: nn.Module, anatomy: Anatomy) -> Finding | None:
     if not rows:
         return None
     many = sum(row[2] for row in rows)
-    words = f"{counted(many, 'bias', 'biases')} of {counted(len(rows), 'layer')} only shift what the batch-norm after them centers again: "
-    words += listed([row[0] for row in rows]) + "."
-    return Finding(kind="biases before batch-norm", level="note", words=words, layers=tuple(row[0] for row in rows),
-                   evidence=table("biases before batch-norms", ("layer", "before", "biases", "norm"), rows))  # fmt: skip
+    words = f"{counted(many, 'bias', 'biases')} of {counted(len(rows), 'layer')} only shift "
+    words += "what the batch-norm after them centers again: "
+    words += quoted([row[0] for row in rows]) + "."
+    return finding("biases before batch-norm", "note", words, ("layer", "before", "biases", "norm"), rows)

@@ -47,6 +47,12 @@ def ordered(found: Iterable[Finding | None]) -> tuple[Finding, ...]:
     return tuple(sorted((each for each in found if each is not None), key=lambda each: LEVELS.index(each.level)))
 
 
+def finding(kind: str, level: Level, words: str, header: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Finding:
+    """A finding with a line for each layer, whose name comes first."""
+    layers = tuple(dict.fromkeys(str(row[0]) for row in rows))
+    return Finding(kind=kind, level=level, words=words, layers=layers, evidence=table(kind, header, rows))
+
+
 def table(title: str, header: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Sheet:
     """The evidence; of many lines the first."""
     left = len(rows) - MOST_ROWS
@@ -62,6 +68,15 @@ def listed(names: Sequence[Any]) -> str:
     """
     shown = ", ".join(map(str, names[:MOST_NAMES]))
     return shown + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+
+
+def quoted(names: Sequence[str]) -> str:
+    """Some names of layers, and how many more.
+
+    >>> quoted(["conv1", "0"])
+    '“conv1”, “0”'
+    """
+    return listed([f"“{name}”" for name in names])
 
 
 def counted(n: int, one: str, many: str = "") -> str:

@@ -14,6 +14,7 @@ from pellucid.core.places import Neuron
 from pellucid.features.anatomy import Anatomy
 from pellucid.features.examples import TopExamples
 from pellucid.features.statistics import RECTIFIERS, UnitStatistics
+from pellucid.features.symptoms import AFFINE
 from pellucid.features.units import Place, places
 
 
@@ -78,7 +79,9 @@ def spread(known: tuple[Place, ...], many: int, statistics: UnitStatistics | Non
 
 def never_negative(place: Place, statistics: UnitStatistics | None) -> bool:
     """Whether a layer was seen to be rectified."""
-    return statistics is not None and place.name in statistics and bool((statistics[place.name].low >= 0).all())
+    if statistics is None or place.name not in statistics or place.kind in AFFINE:
+        return False
+    return bool((statistics[place.name].low >= 0).all())
 
 
 def specimens(place: Place, units: int, statistics: UnitStatistics | None) -> Specimens:

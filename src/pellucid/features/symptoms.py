@@ -13,9 +13,16 @@ from pellucid.core.leaves import Leaves
 from pellucid.core.modality import Images, Table
 from pellucid.core.model import Model
 from pellucid.features.anatomy import Anatomy
-from pellucid.features.finding import Finding, counted, listed, table, three
+from pellucid.features.finding import Finding, counted, finding, listed, quoted, three
 from pellucid.features.statistics import BOUNDED, RECTIFIERS, LayerStatistics, UnitStatistics
 
+AFFINE = frozenset(
+    """
+    BatchNorm1d BatchNorm2d BatchNorm3d Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+    Embedding GroupNorm LayerNorm Linear
+    """.split()  # noqa: SIM905 - names read better as words
+)
+"""Layers whose answers may be all positive by chance, not because they are rectified."""
 FEW_ROWS = 100
 SPREAD = (0.1, 10.0)
 
@@ -44,29 +51,31 @@ def idle(statistics: UnitStatistics) -> Finding | None:
         return None
     rows.sort(key=lambda row: -row[2])
     many, total = sum(row[2] for row in rows), sum(len(each) for _, each in unique(statistics))
-    few = f" (only {statistics.rows} rows: more may wake some)" if statistics.rows < FEW_ROWS else ""
-    words = f"{many:,} of {counted(total, 'unit')} are dead, never active on {counted(statistics.rows, 'row')}{few}: "
+    scarce, verb = statistics.rows < FEW_ROWS, "is" if many == 1 else "are"
+    words = f"{many:,} of {counted(total, 'unit')} {verb} dead, never active on {counted(statistics.rows, 'row')}"
+    words += " (few: more rows may wake some): " if scarce else ": "
     words += listed([f"{row[2]} {spoken(row[0])}" for row in rows]) + "."
     header = ("layer", "kind", "dead", "units", "which", "largest activation")
-    return Finding(kind="dead units", level="warning", words=words, layers=tuple(row[0] for row in rows),
-                   evidence=table("dead units", header, rows))  # fmt: skip
+    return finding("dead units", "note" if scarce else "warning", words, header, rows)
 
 
 def spoken(name: str) -> str:
     """Where units are, in words.
 
     >>> spoken("conv2:input"), spoken("relu")
-    ('going into conv2', 'in relu')
+    ('going into “conv2”', 'in “relu”')
     """
     layer, _, side = name.partition(":")
-    return f"going into {layer}" if side == "input" else f"in {layer}"
+    return f"going into “{layer}”" if side == "input" else f"in “{layer}”"
 
 
 def unique(statistics: UnitStatistics) -> Iterator[tuple[str, LayerStatistics]]:
-    """Layers whose units can be dead: rectified ones, and those with dead units; what only repeats another counts once."""
+    """Layers whose units can be dead: rectified ones, and those with dead units; repetitions count once."""
     kept: list[LayerStatistics] = []
     for name, each in statistics.items():
-        if not (each.kind in RECTIFIERS or bool((each.low >= 0).all()) or each.dead.any()) or each.kind in BOUNDED:
+        positive = bool((each.low >= 0).all()) and (":" in name or each.kind not in AFFINE)
+        rectified = each.kind in RECTIFIERS or positive
+        if each.kind in BOUNDED or not (rectified or each.dead.any()):
             continue
         again = any(len(one) == len(each) and np.allclose(one.mean, each.mean, 1e-3, 1e-6) for one in kept)
         kept.append(each)
@@ -83,11 +92,12 @@ def bounded(statistics: UnitStatistics, last: str) -> Finding | None:
     ]
     if not rows:
         return None
-    words = f"{counted(sum(row[2] for row in rows), 'unit')} are saturated, within 5 % of an end of their range in 95 % of all "
-    words += f"values of {counted(statistics.rows, 'row')}: {listed([f'{row[2]} in {row[0]}' for row in rows])}."
+    many = sum(row[2] for row in rows)
+    words = f"{counted(many, 'unit')} {'is' if many == 1 else 'are'} saturated, within 5 % of an end "
+    words += f"of their range in 95 % of all values of {counted(statistics.rows, 'row')}: "
+    words += listed([f"{row[2]} in “{row[0]}”" for row in rows]) + "."
     header = ("layer", "kind", "saturated", "units", "which")
-    return Finding(kind="saturated units", level="warning", words=words, layers=tuple(row[0] for row in rows),
-                   evidence=table("saturated units", header, rows))  # fmt: skip
+    return finding("saturated units", "warning", words, header, rows)
 
 
 def linear(statistics: UnitStatistics) -> Finding | None:
@@ -99,11 +109,13 @@ def linear(statistics: UnitStatistics) -> Finding | None:
             rows.append((name, len(units), len(each), listed(units), three(float(each.low[units].min()))))
     if not rows:
         return None
-    words = f"{counted(sum(row[1] for row in rows), 'ReLU unit')} are never zero on {counted(statistics.rows, 'row')}, and so "
-    words += f"only linear there: {listed([f'{row[1]} in {row[0]}' for row in rows])}."
+    many = sum(row[1] for row in rows)
+    words = (
+        f"{counted(many, 'ReLU unit')} {'is' if many == 1 else 'are'} never zero on {counted(statistics.rows, 'row')}, "
+    )
+    words += f"and so only linear there: {listed([f'{row[1]} in “{row[0]}”' for row in rows])}."
     header = ("layer", "never zero", "units", "which", "smallest activation")
-    return Finding(kind="linear units", level="note", words=words, layers=tuple(row[0] for row in rows),
-                   evidence=table("units that are never zero", header, rows))  # fmt: skip
+    return finding("linear units", "note", words, header, rows)
 
 
 def unnormalized(model: Model, anatomy: Anatomy, sample: Leaves) -> Finding | None:
@@ -124,11 +136,12 @@ def unnormalized(model: Model, anatomy: Anatomy, sample: Leaves) -> Finding | No
     rows = [(names[i], three(float(mean[i])), three(float(std[i]))) for i in order if odd[i]]
     what = "channels" if values.ndim > 2 else "columns"
     worst = rows[0]
-    words = f"No normalization found in the inputs: {len(rows)} of {len(mean)} {what} are not near mean 0 and deviation 1 "
+    words = (
+        f"No normalization found in the inputs: {len(rows)} of {len(mean)} {what} are not near mean 0 and deviation 1 "
+    )
     words += f"({worst[0]}: mean {worst[1]:g}, deviation {worst[2]:g}; {counted(sample.batch, 'row')}), and no "
-    words += f"normalizing layer stands first ({listed(anatomy.entered)} does)."
-    return Finding(kind="inputs not normalized", level="note", words=words, layers=anatomy.entered,
-                   evidence=table("inputs", (what[:-1], "mean", "deviation"), rows))  # fmt: skip
+    words += f"normalizing layer stands first ({quoted(anatomy.entered)} does)."
+    return finding("inputs not normalized", "note", words, (what[:-1], "mean", "deviation"), rows)
 
 
 def channel_names(model: Model, count: int) -> tuple[str, ...]:

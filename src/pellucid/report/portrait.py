@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from markupsafe import Markup
+import numpy as np
 
 from pellucid.core.figure import Bars, Figure, Grid, Sheet, Tiles
-from pellucid.core.modality import Images
+from pellucid.core.modality import Images, Table
 from pellucid.features.finding import LEVELS, Finding, counted
+from pellucid.features.symptoms import FEW_ROWS
 from pellucid.report.page import KINDS, environment, policy, script, style
 from pellucid.report.tree import Node, tree_of
 from pellucid.show.layers import filters, pictures
@@ -76,23 +77,14 @@ class Portrait:
         return [each for each in found if each is not None]
 
 
-def portrait(inspection: Any) -> Markup:
+def portrait(inspection: Any) -> str:
     """The page of a model as HTML."""
     content = portrait_of(inspection)
     paper, stored = pictures(content.figures)
     css, js = style("inspect.css"), script()
-    return Markup(  # noqa: S704 - what an escaping template gave
-        environment().get_template("inspect.html").render(
-            content=content,
-            kind=content.modality if content.modality in KINDS else "tensor",
-            paper=paper,
-            stored=stored,
-            filters=filters(),
-            css=css,
-            js=js,
-            policy=policy(css, js),
-        )
-    )
+    told = {"content": content, "kind": content.modality if content.modality in KINDS else "tensor"}
+    given = {"paper": paper, "stored": stored, "filters": filters(), "css": css, "js": js, "policy": policy(css, js)}
+    return environment().get_template("inspect.html").render(**told, **given)
 
 
 def portrait_of(inspection: Any) -> Portrait:
@@ -108,10 +100,12 @@ def portrait_of(inspection: Any) -> Portrait:
         findings=inspection.findings,
         findings_words=findings_words(inspection),
         filters=None if seen is None else seen.figure(),
-        filters_words="" if seen is None else f"{counted(len(seen), 'filter')} of {short(seen.layer)}: what the network looks for first.",
+        filters_words=""
+        if seen is None
+        else f"{counted(len(seen), 'filter')} of “{short(seen.layer)}”: what the network looks for first.",
         layers=layers,
         units_words=units_words(inspection),
-        examples="what it answers to most in the data" if any(u.examples for v in layers for u in v.units) else "",
+        examples="what it answers to most in the data" if inspection.statistics is not None else "",
         tree=nodes,
         tree_words=told,
         limits=(*LIMITS, *(f"Left out: {each}" for each in inspection.left_out)),
@@ -130,6 +124,7 @@ def model_sentence(inspection: Any) -> str:
     reads = NOUNS.get(inspection.modality.kind, "tensors")
     sizes = [by(shape) for _, shape in built.inputs if shape][: 1 if reads == "texts" else 3]
     size = "" if not sizes or reads == "texts" else f" of {' and '.join(sizes)}"
+    size += " columns" if reads == "table rows" else ""
     gives = "" if built.output is None else f" and gives {answers(inspection)}"
     cost = "" if not whole.multiply_adds else f", and {large(whole.multiply_adds)} multiply–adds for one row"
     weights = f"It has {large(whole.parameters)} parameters in {counted(len(built.layers), 'layer')}{cost}."
@@ -141,7 +136,8 @@ def answers(inspection: Any) -> str:
     shape, classes = inspection.anatomy.output, inspection.classes
     if classes and shape and shape[-1] == len(classes):
         named = ", ".join(short(each, 24) for each in classes[:4])
-        return f"a number for each of {counted(len(classes), 'class', 'classes')} ({named}{', …' if len(classes) > 4 else ''})"
+        named += ", …" if len(classes) > 4 else ""
+        return f"a number for each of {counted(len(classes), 'class', 'classes')} ({named})"
     return "1 number" if shape in ((), (1,)) else f"{by(shape)} numbers"
 
 
@@ -151,10 +147,13 @@ def dead_sentence(inspection: Any) -> str:
     if dead is None:
         return "No data went through it, so nothing is known of dead units."
     rows = counted(inspection.statistics.rows, "row")
+    if not dead[1]:
+        return f"None of its layers is rectified, so no unit can be dead; {rows} of data went through it."
     if not dead[0]:
         return f"None of its {counted(dead[1], 'rectified unit')} is dead on {rows} of data."
     verb = "is" if dead[0] == 1 else "are"
-    return f"{dead[0]:,} of its {counted(dead[1], 'rectified unit')} {verb} dead on {rows} of data: never active."
+    few = ", which are few: more may wake some" if inspection.statistics.rows < FEW_ROWS else ": never active"
+    return f"{dead[0]:,} of its {counted(dead[1], 'rectified unit')} {verb} dead on {rows} of data{few}."
 
 
 def finding_sentence(inspection: Any) -> str:
@@ -168,21 +167,34 @@ def findings_words(inspection: Any) -> str:
     """What the list of findings is."""
     if not inspection.findings:
         return "Nothing: no broken, idle or unused weights, no dead or saturated units, no odd scales."
-    return "Each with the numbers it comes from. A problem makes answers wrong; a warning is worth a look; a note is good to know."
+    levels = "A problem makes answers wrong; a warning is worth a look; a note is good to know."
+    return f"Each with the numbers it comes from. {levels}"
 
 
 def units_words(inspection: Any) -> str:
     """How to read the units."""
     made, statistics, told = inspection.pictures, inspection.statistics, []
     if made is not None:
-        told.append(f"A synthesized input is what {counted(len(made.path), 'step')} of gradient ascent made to drive a unit.")
+        told.append(
+            f"A synthesized input is what {counted(len(made.path), 'step')} of gradient ascent made to drive a unit."
+        )
         maps = any(each.place.space for each in inspection.specimens)
-        said = "the mean of its map there" if maps else "what it reaches there"
-        beside = ", beside the highest of the data" if statistics is not None else "; no data were given to compare with"
+        said = "the activation it reaches (the mean of the unit's map)" if maps else "the activation it reaches"
+        beside = (
+            ", beside the highest of the data" if statistics is not None else "; no data were given to compare with"
+        )
         told.append(f"Below it stands {said}{beside}.")
     if statistics is not None and any(each.examples is not None for each in inspection.specimens):
-        cut = ", cut to what the unit can see" if isinstance(inspection.modality, Images) else ""
-        told.append(f"Examples are those of {counted(statistics.rows, 'row')} that excite it most at any one place{cut}, with the activation there.")
+        rows = counted(statistics.rows, "row")
+        if isinstance(inspection.modality, Table):
+            told.append(
+                f"A table shows in which columns the best of {rows}, by the unit's activation, differ most from all:"
+            )
+            told.append("their means, and how many standard deviations they are apart.")
+        else:
+            cut = ", cut to what the unit can see" if isinstance(inspection.modality, Images) else ""
+            place = "at its strongest place" if any(each.place.space for each in inspection.specimens) else "most"
+            told.append(f"Examples are those of {rows} that excite a unit {place}{cut}, with the activation there.")
     return " ".join(told)
 
 
@@ -191,7 +203,8 @@ def facts(inspection: Any) -> Iterator[tuple[str, str, str]]:
     built, whole, dead = inspection.anatomy, inspection.anatomy.whole, inspection.dead
     shapes = [by(shape) or "1" for _, shape in built.inputs]
     if shapes:
-        yield "input", shapes[0], NOUNS.get(inspection.modality.kind, "tensor")
+        nouns = {"text": "tokens", "table": "columns"}
+        yield "input", shapes[0], nouns.get(inspection.modality.kind, NOUNS.get(inspection.modality.kind, "tensor"))
     if built.output is not None:
         yield "output", by(built.output) or "1", "classes" if inspection.classes else ""
     yield "parameters", large(whole.parameters), ""
@@ -209,10 +222,18 @@ def layer_view(inspection: Any, shown: Any) -> LayerView:
     """A layer's units with their pictures."""
     place = shown.place
     sees = inspection.sees.get(place.name, ())
-    parts = [f"{place.kind}, {by(place.shape) or '1'}"]
+    parts = [by(place.shape) or "1"]
     parts += [f"sees {by_or_all(sees)} of the input"] if sees else []
-    parts += [f"{len(shown.units)} of {place.units} units: {shown.order}" if len(shown.units) < place.units else f"all {place.units} units"]
-    return LayerView(name=place.name, words=" · ".join(parts), units=tuple(unit_view(inspection, shown, i) for i in range(len(shown.units))))
+    parts += [
+        f"{len(shown.units)} of {place.units} units: {shown.order}"
+        if len(shown.units) < place.units
+        else f"all {place.units} units"
+    ]
+    return LayerView(
+        name=f"{place.name} · {place.kind}",
+        words=" · ".join(parts),
+        units=tuple(unit_view(inspection, shown, i) for i in range(len(shown.units))),
+    )
 
 
 def unit_view(inspection: Any, shown: Any, i: int) -> UnitView:
@@ -223,26 +244,27 @@ def unit_view(inspection: Any, shown: Any, i: int) -> UnitView:
     if own is not None:
         active = f", above 0 in {100 * (1 - own.sparsity[unit]):.0f} % of all values"
         words = f"mean {number(own.mean[unit])}, range {number(own.low[unit])} … {number(own.high[unit])}{active}"
-    made = inspection.pictures
+    made, table = inspection.pictures, isinstance(inspection.modality, Table)
     return UnitView(
         name=unit_name(inspection, shown, unit),
         words=words,
-        picture=None if made is None or shown.first is None else made_figure(made, shown, shown.first + i),
-        examples=None if shown.examples is None else examples_figure(shown.examples, unit),
+        picture=None if made is None or shown.first is None or table else made_figure(made, shown.first + i),
+        examples=columns_figure(inspection, shown, i) if table else examples_figure(shown.examples, unit),
     )
 
 
-def made_figure(made: Any, shown: Any, row: int) -> Figure:
+def made_figure(made: Any, row: int) -> Figure:
     """A synthesized input, with its score beside the highest natural one; of a table the largest columns."""
     drawn, report = made.picture(row), made.honesty
-    what = "map mean " if shown.place.space else ""
-    natural = "" if report.highest is None else f"; natural inputs at most {report.highest[row]:.3g}"
-    drawn = replace(drawn, caption=f"{what}{report.reached[row]:.3g}{natural}".replace("-", "−"))
+    natural = "" if report.highest is None else f"; natural\u00a0≤\u00a0{report.highest[row]:.3g}"
+    drawn = replace(drawn, caption=f"{report.reached[row]:.3g}{natural}".replace("-", "−"))
     if isinstance(drawn, Bars) and len(drawn.labels) > COLUMNS:
         errors, details = drawn.errors, drawn.details[:COLUMNS]
         errors = None if errors is None else errors[:COLUMNS]
         labels, caption = drawn.labels[:COLUMNS], f"{drawn.caption}; the {COLUMNS} largest of its columns"
-        return replace(drawn, labels=labels, values=drawn.values[:COLUMNS], details=details, errors=errors, caption=caption)
+        return replace(
+            drawn, labels=labels, values=drawn.values[:COLUMNS], details=details, errors=errors, caption=caption
+        )
     return drawn
 
 
@@ -253,8 +275,41 @@ def unit_name(inspection: Any, shown: Any, unit: int) -> str:
     return f"unit {unit} · {short(classes[unit], 40)}" if named else f"unit {unit}"
 
 
-def examples_figure(found: Any, unit: int) -> Figure:
+def columns_figure(inspection: Any, shown: Any, i: int) -> Figure | None:
+    """Of a unit that reads a table: the columns in which its best examples differ most from all rows."""
+    table, made, found = inspection.modality, inspection.pictures, shown.examples
+    made_row = None if made is None or shown.first is None else np.asarray(made.inputs[shown.first + i][None].cpu())
+    if found is None or inspection.typical is None:
+        rows = None if made_row is None else table.original(made_row)[0]
+        kept = () if rows is None else tuple((name, float(n)) for name, n in zip(table.columns, rows, strict=True))
+        return Sheet(header=("column", "synthesized"), rows=kept[:COLUMNS], alt="a synthesized row") if kept else None
+    best = np.stack([found.inputs[int(row)].numpy() for row in found.rows[i]])
+    typical = inspection.typical.numpy()
+    own, every, spread = table.original(best), table.original(typical), table.original(typical).std(0)
+    apart = (own.mean(0) - every.mean(0)) / np.where(spread > 0, spread, np.inf)
+    numeric = [j for j, name in enumerate(table.columns) if name not in table.categories]
+    order = sorted(numeric, key=lambda j: -abs(apart[j]))[:COLUMNS]
+    extra = None if made_row is None else table.original(made_row)[0]
+    rows = tuple(
+        (table.columns[j], float(own[:, j].mean()), float(every[:, j].mean()), f"{apart[j]:+.2g}".replace("-", "−"))
+        + (() if extra is None else (float(extra[j]),))
+        for j in order
+    )
+    header: tuple[str, ...] = ("column", f"best {len(best)}", "all rows", "apart")
+    natural = "" if made is None or shown.first is None else made_figure(made, shown.first + i).caption
+    told = (
+        f"Its best rows give {found.values[i].max():.3g} … {found.values[i].min():.3g}"
+        + (f"; synthesized {natural}" if natural else "")
+        + "."
+    )
+    header += () if extra is None else ("synthesized",)
+    return Sheet(header=header, rows=rows, caption=told, alt="columns in which the best examples differ from all rows")
+
+
+def examples_figure(found: Any, unit: int) -> Figure | None:
     """One unit's examples, without what the page says already."""
+    if found is None:
+        return None
     drawn = found.figure([unit])
     if isinstance(drawn, Tiles):
         return replace(drawn, title="", caption="", row_names=("",))
