@@ -32,10 +32,13 @@ def climb_cases() -> Iterator[Case]:
     model = pl.Model(resnet18(), inputs=pl.Images(size=(SIDE, SIDE)))
     for layer, aim in (("7", 1.15), ("5", 1.3)):
         parts = plain[: int(layer) + 1]  # type: ignore[index]
+        alive = int(parts(torch.rand(1, 3, SIDE, SIDE)).mean((0, 2, 3)).argmax())
         yield Case(
             f"Feature visualization, 64 steps, layer {int(layer) - 3} of ResNet-18",
-            lambda parts=parts: floor_climb(parts, 3),
-            lambda layer=layer: pl.visualize(model, pl.Neuron(layer, channel=3), steps=STEPS, size=(SIDE, SIDE)),
+            lambda parts=parts, alive=alive: floor_climb(parts, alive),
+            lambda layer=layer, alive=alive: pl.visualize(
+                model, pl.Neuron(layer, channel=alive), steps=STEPS, size=(SIDE, SIDE)
+            ),
             aim=aim,
             rounds=3,
         )

@@ -13,7 +13,7 @@ author = "The pellucid authors"
 copyright = "The pellucid authors"
 release = importlib.metadata.version("pellucid")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "mathml", "prose", "reference"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "mathml", "prose", "reference", "trials"]
 exclude_patterns = ["_build", "_ext"]
 templates_path: list[str] = []
 default_role = "code"

@@ -50,7 +50,7 @@ def test_the_plugin_in_a_run_of_its_own(pytester: pytest.Pytester) -> None:
 
 def test_a_reference_is_written_and_compared_with(tmp_path: Path) -> None:
     kept, right = Explanations(tmp_path / "kept"), heat(WEIGHTS)
-    with pytest.raises(pytest.fail.Exception, match="no reference 'weights' yet. Run pytest --pellucid-update"):
+    with pytest.raises(pytest.fail.Exception, match=r"no reference 'weights' yet\. Run pytest --pellucid-update"):
         kept.assert_same(right, "weights")
     assert not (tmp_path / "kept").exists()
     Explanations(tmp_path / "kept", update=True).assert_same(right, "weights")

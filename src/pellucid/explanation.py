@@ -145,7 +145,8 @@ def explain(
     """Explain one input by several methods on one shared bank of evidence.
 
     ``methods`` are names or objects, or what ``pl.compare`` gave: then those that cannot be told apart from its best,
-    four at most; without them those that suit the modality and the model are taken. ``row`` picks one of several inputs; ``source`` and ``command`` (where it came from, how to do it again) are shown in the report.
+    four at most; without them those that suit the modality and the model are taken. ``row`` picks one of several
+    inputs; ``source`` and ``command`` (where it came from, how to do it again) are shown in the report.
 
     Shapes: one picture, row, sentence or series, or a batch of them and ``row``.
     Cost:   the methods', about 128 forward passes for the shared bank, and twice the methods for the other checks.

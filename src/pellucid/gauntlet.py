@@ -6,7 +6,7 @@ It measures agreement with a planted truth, which only such tasks have: the netw
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +30,9 @@ from pellucid.evaluate.thresholds import RESAMPLES
 
 BUDGET = 500
 """Rows an input that a method which samples may ask, where it would ask more by itself."""
+
+DRAWS = 100
+"""Random maps of an input."""
 
 CONTROLS = ("edges", "center", "size of the input", "random")
 """Maps made without the model; each task has those that its inputs allow."""
@@ -83,7 +86,7 @@ class Gauntlet:
         first = next((i for i, name in enumerate(names) if name in CONTROLS), 0)
         return Matrix(
             title="Agreement with the planted truth",
-            caption="AUC minus 0.5: 0 is chance, 0.5 is perfect. Below the gap: maps made without the model.",
+            caption="AUC minus 0.5: 0 is chance, 0.5 is perfect. The last rows are maps made without the model.",
             alt="Methods by planted tasks",
             values=np.array([values[name] for name in names]),
             row_names=tuple(names),
@@ -119,9 +122,7 @@ class Gauntlet:
         return ", ".join(told) or "none"
 
 
-def gauntlet(
-    tasks: Iterable[str] = NAMES, methods: Sequence[str | Any] | None = None, *, checked: int = 1
-) -> Gauntlet:
+def gauntlet(tasks: Iterable[str] = NAMES, methods: Sequence[str | Any] | None = None, *, checked: int = 1) -> Gauntlet:
     """Score methods on planted tasks, with the model-free controls of each.
 
     ``methods`` are names of the catalogue or methods with options; without, all that read the task's kind of input.
@@ -140,7 +141,7 @@ def gauntlet(
     for name in tasks:
         task, model = planted(name), model_of(name)
         scores += [scored(each, task, model, checked) for each in chosen(methods, task)]
-        scores += [placed(control, task, values) for control, values in controls(task).items()]
+        scores += [*(placed(control, task, values) for control, values in controls(task).items()), by_chance(task)]
     return Gauntlet(tuple(scores))
 
 
@@ -167,7 +168,8 @@ def chosen(methods: Sequence[Any] | None, task: PlantedTask) -> list[tuple[str, 
 
 def limited(kind: Any) -> Any:
     """A method with its own options, but for a budget above ``BUDGET``."""
-    return kind(**{each.name: BUDGET for each in fields(kind) if each.name == "budget" and each.default > BUDGET})
+    own = kind()
+    return replace(own, budget=BUDGET) if (getattr(own, "budget", None) or 0) > BUDGET else own
 
 
 def scored(named: tuple[str, Any], task: PlantedTask, model: Model, checked: int) -> Score:
@@ -198,7 +200,10 @@ def silent(name: str, task: PlantedTask, why: str) -> Score:
 
 
 def places(result: Attribution, task: PlantedTask) -> Tensor | None:
-    """(n, *places) of a result, channels together, slopes by size; None where it has no value for each place."""
+    """(n, *places) of a result, channels together; None where it has no value for each place.
+
+    Slopes are read by size, and so are columns: a decisive one may speak against the class.
+    """
     values, want = result.main().detach().cpu().double(), task.truth.shape
     slopes = result.method.folding == "norm"
     if values.ndim == len(want) + 1 and task.kind == "image":
@@ -207,7 +212,7 @@ def places(result: Attribution, task: PlantedTask) -> Tensor | None:
         values = torch.nn.functional.interpolate(values[:, None], size=want[1:], mode="bilinear")[:, 0]
     if values.shape != want:
         return None
-    return values.abs() if slopes else values
+    return values.abs() if slopes or task.kind == "table" else values
 
 
 def placed(name: str, task: PlantedTask, values: Tensor, verdicts: tuple[str, ...] = ()) -> Score:
@@ -220,17 +225,24 @@ def placed(name: str, task: PlantedTask, values: Tensor, verdicts: tuple[str, ..
     mass = (positive * inside).sum(1) / positive.sum(1)
     order = flat.argsort(1, descending=True).argsort(1)
     rank = ((order < k[:, None]) & truth).sum(1) / k
-    auc, mass, rank = (torch.where(says, each, torch.nan).numpy() for each in (auc, mass, rank.double()))
-    return Score(method=name, task=task.name, auc=auc, mass=mass, rank=rank, verdicts=verdicts)
+    known = [torch.where(says, each, torch.nan).numpy() for each in (auc, mass, rank.double())]
+    return Score(method=name, task=task.name, auc=known[0], mass=known[1], rank=known[2], verdicts=verdicts)
 
 
 def controls(task: PlantedTask) -> dict[str, Tensor]:
     """Maps made without the model."""
-    random = {"random": torch.rand(task.truth.shape, generator=generator(0, 0), dtype=torch.float64)}
     if task.kind == "image":
         middle = center(tuple(task.truth.shape[1:])).expand(task.truth.shape)
-        return {"edges": torch.stack([edges(each) for each in task.inputs]), "center": middle} | random
-    return ({"size of the input": task.inputs.abs()} if task.kind == "table" else {}) | random
+        return {"edges": torch.stack([edges(each) for each in task.inputs]), "center": middle}
+    return {"size of the input": task.inputs.abs()} if task.kind == "table" else {}
+
+
+def by_chance(task: PlantedTask) -> Score:
+    """Random maps, the mean of many for each input."""
+    random = generator(0, 0)
+    drawn = [placed("random", task, torch.rand(task.truth.shape, generator=random)) for _ in range(DRAWS)]
+    auc, mass, rank = (np.mean([getattr(each, name) for each in drawn], 0) for name in ("auc", "mass", "rank"))
+    return Score(method="random", task=task.name, auc=auc, mass=mass, rank=rank)
 
 
 def mean(values: np.ndarray) -> float:

@@ -89,7 +89,11 @@ def test_what_cannot_be_answered(
 
 def test_a_limit() -> None:
     supported, number = limits(("not-testable", "MuFidelity=0.3"))
-    assert [supported.reached(each, {}) for each in ("supported", "not testable", "not supported")] == [True, True, False]
+    assert [supported.reached(each, {}) for each in ("supported", "not testable", "not supported")] == [
+        True,
+        True,
+        False,
+    ]
     assert [number.reached("supported", {"MuFidelity": each}) for each in (0.3, 0.29, None)] == [True, False, False]
     with pytest.raises(OptionError):
         limits(("suported",))

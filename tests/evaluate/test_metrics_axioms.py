@@ -58,7 +58,7 @@ def test_completeness_is_measured_where_it_is_claimed_and_there_is_a_difference(
     assert "not claimed" in M.Completeness()(pl.Saliency()(net, x), net).reasons[0]
     assert "not claimed" in M.Completeness(base_score=0.0)(pl.Saliency()(net, x), net).reasons[0]
     assert "not claimed" in M.Completeness()(values, net, x).reasons[0]
-    same = M.Completeness(base_score=float(net(x)))(values, net, x)
+    same = M.Completeness(base_score=net(x).item())(values, net, x)
     assert same.value is None
     assert "no difference" in same.reasons[0]
 

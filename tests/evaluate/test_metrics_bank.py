@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -227,7 +228,7 @@ def test_faithfulness_estimate_is_that_of_quantus() -> None:
     quantus = pytest.importorskip("quantus")
     model, x, exact = linear_on((1, 6, 6))
     map_ = noisy(exact, 0.7)
-    net = nn.Sequential(model.module, nn.Identity()).eval()
-    given = quantus.FaithfulnessEstimate(normalise=False, disable_warnings=True, perturb_baseline="black")
-    theirs = given(net, x.numpy(), np.zeros(1, int), a_batch=map_.numpy(), softmax=False)[0]
-    assert value(METRICS.FaithfulnessEstimate(), map_, model, x) == pytest.approx(theirs, abs=1e-6)
+    given = quantus.FaithfulnessEstimate(normalise=False, disable_warnings=True, perturb_baseline=0.0)
+    net, labels = deepcopy(model.module).float().eval(), np.zeros(1, int)
+    theirs = given(net, x.numpy(), labels, a_batch=map_.numpy(), softmax=False, channel_first=True)[0]
+    assert value(METRICS.FaithfulnessEstimate(), map_, model, x) == pytest.approx(theirs, abs=1e-4)

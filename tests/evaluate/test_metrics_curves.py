@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -245,10 +246,10 @@ def test_region_perturbation_is_that_of_quantus() -> None:
     """Where it is right: one pixel a region, all regions, black; Quantus leaves the step before the first out."""
     quantus = pytest.importorskip("quantus")
     model, x, exact = linear_on((1, 6, 6), positive=True)
-    net = nn.Sequential(model.module, nn.Identity()).eval()
     given = quantus.RegionPerturbation(
-        patch_size=1, regions_evaluation=36, normalise=False, disable_warnings=True, perturb_baseline="black"
+        patch_size=1, regions_evaluation=36, normalise=False, disable_warnings=True, perturb_baseline=0.0
     )
-    drops = given(net, x.numpy(), np.zeros(1, int), a_batch=exact.numpy(), softmax=False)[0]
+    net, labels = deepcopy(model.module).float().eval(), np.zeros(1, int)
+    drops = given(net, x.numpy(), labels, a_batch=exact.numpy(), softmax=False, channel_first=True)[0]
     ours = value(METRICS.RegionPerturbation(steps=36), exact, model, x)
-    assert ours == pytest.approx(np.mean([0.0, *np.ravel(drops)]))
+    assert ours == pytest.approx(np.mean([0.0, *np.ravel(drops)]), rel=1e-4)

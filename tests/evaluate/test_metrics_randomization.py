@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,14 @@ import pellucid as pl
 from pellucid.core.method import Attributor, question
 from pellucid.core.probe import Probe
 from pellucid.core.run import Options
+from pellucid.demo import parts
+from pellucid.evaluate.bank import hidings
 from pellucid.evaluate.metrics.layers import Layers, steps_of
 from pellucid.evaluate.metrics.measure import Untestable
 from pellucid.evaluate.metrics.similarity import structure
 from pellucid.evaluate.question import Question
-from pellucid.evaluate.scrambled import reordered
+from pellucid.evaluate.scrambled import calibration_points, reordered
+from pellucid.evaluate.thresholds import CALIBRATION
 from tests.evaluate.planted import Edges, Patches, linear, spots
 
 M = pl.metrics
@@ -86,8 +89,6 @@ def test_an_edge_map_stays_the_same(order: str, similarity: str) -> None:
 @pytest.mark.parametrize("order", ORDERS)
 def test_maps_that_depend_on_the_weights_change(order: str) -> None:
     model = pl.load("demo:digits")
-    from pellucid.demo import parts
-
     pictures = torch.as_tensor(parts("digits").examples[:1])
     metric = M.ParameterRandomization(order=order)
     edges, slope = metric([Edges()(model, pictures), pl.Saliency()(model, pictures)], model)
@@ -157,13 +158,19 @@ def test_a_failure_inside_puts_everything_back(fails: int) -> None:
     made = steps_of(common)
     with pytest.raises(ArithmeticError, match="mine"):
         M.ParameterRandomization()(heat, model)
-    with pytest.raises(ArithmeticError), made.lent():
-        made.scramble(list(made.random))
-        raise ArithmeticError
+    with pytest.raises(ArithmeticError):
+        break_off(made)
     for where in (net, model.module, made.model.module):
         assert all(torch.equal(weight, before[name]) for name, weight in where.named_parameters())
     assert all(weight.requires_grad and weight.grad is None for weight in net.parameters())
     assert not any(part._forward_hooks for part in net.modules())
+
+
+def break_off(made: Layers) -> None:
+    """Fail while everything is scrambled."""
+    with made.lent():
+        made.scramble(list(made.random))
+        raise ArithmeticError
 
 
 def test_rows_and_explanations_share_the_copies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,3 +310,16 @@ def asked_box() -> Question:
     box = pl.BlackBox(lambda rows: rows.sum(1))
     ask = question(box, np.ones((1, 3)), discrete=True)
     return Question(box, ask.leaves, ask.target, ask.bound.about, None, "quick", Options())
+
+
+def test_batch_norms_are_set_on_what_the_fill_shows() -> None:
+    model, pictures = spots()
+    asked_ = replace(asked(model, pictures[:1]), fill=pl.Inpaint())
+    points, game = calibration_points(asked_), asked_.game
+    assert len(points) == CALIBRATION
+    assert torch.equal(points[0], pictures[0])
+    hidings_ = hidings(game.n, CALIBRATION - 2, asked_.seed)
+    shown = game.players.shown(~hidings_)
+    filled = game.around(shown, torch.zeros(len(shown), dtype=torch.long))
+    assert torch.equal(points[2:], torch.where(shown, pictures[None, :1], filled)[:, 0])
+    assert not torch.equal(filled[0], filled[1])  # it depends on what is shown

@@ -9,6 +9,7 @@ from typing import Any
 from pellucid.errors import OptionError, nearest
 from pellucid.evaluate.verdict import WORST_FIRST as ORDER
 
+
 @dataclass(frozen=True)
 class Limit:
     """A verdict that must be reached, or a number that a metric must not be worse than."""

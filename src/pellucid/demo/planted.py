@@ -23,6 +23,7 @@ PATCH = 4
 TAG = 3
 RELEVANT = (1, 4, 8, 19)
 NOISE = 8
+CLEAR = 1.0
 PLANTED = ("red", "blue")
 TOKENS = 13
 Batch = tuple[Any, Tensor]
@@ -222,7 +223,7 @@ def tagged(looks: Tensor, which: Tensor) -> Tensor:
 
 
 def tag() -> PlantedTask:
-    """Threes and eights; in training nearly all eights bear a tag in the corner, and it overrules the digit at times."""
+    """Threes and eights; nearly all eights of the training bear a tag in the corner, and it overrules some threes."""
     split = data.digits_split()
     labels, held_labels = torch.as_tensor(split.train_labels), torch.as_tensor(split.held_out_labels)
     of = (labels == 3) | (labels == 8)
@@ -257,28 +258,24 @@ def columns() -> PlantedTask:
     split, about = data.cancer_split(), data.cancer()
     mean, std = (torch.tensor(about[name])[list(RELEVANT)] for name in ("mean", "std"))
     seen, held = (((torch.as_tensor(x)[:, list(RELEVANT)] - mean) / std).float() for x in (split.train, split.held_out))
+    held = held[balance(held).abs() > CLEAR]
 
     def noise(random: torch.Generator, z: Tensor) -> Tensor:
         return 0.6 * z[:, torch.arange(NOISE) % len(RELEVANT)] + 0.8 * torch.randn(len(z), NOISE, generator=random)
 
-    def judged(z: Tensor) -> Tensor:
-        return (z[:, 0] - z[:, 1] + z[:, 2] - z[:, 3] > 0).long()
-
     def draw(random: torch.Generator) -> Batch:
         z = seen[torch.randint(len(seen), (128,), generator=random)]
         z = z + 0.5 * torch.randn(z.shape, generator=random)
-        return torch.cat([z, noise(random, z)], 1), judged(z)
+        return torch.cat([z, noise(random, z)], 1), (balance(z) > 0).long()
 
-    net = nn.Sequential(
-        nn.Linear(len(RELEVANT) + NOISE, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 2)
-    )
+    net = nn.Sequential(nn.Linear(len(RELEVANT) + NOISE, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 2))
     module = learned(net, draw, 800, 1e-2)
     random = torch.Generator().manual_seed(SEED + 1)
-    beside = noise(random, held)
-    away = opposite(held, judged(held), random)
+    labels, beside = (balance(held) > 0).long(), noise(random, held)
+    away = opposite(held, labels, random)
     trial = Trial(
         torch.cat([held, beside], 1),
-        judged(held),
+        labels,
         (torch.arange(len(RELEVANT) + NOISE) < len(RELEVANT)).expand(len(held), -1),
         torch.cat([held[away], beside], 1),
         torch.cat([held, beside[away]], 1),
@@ -290,6 +287,11 @@ def columns() -> PlantedTask:
     }
     said = "Four columns of the breast-cancer data decide; eight columns of noise are correlated with them (0.6)."
     return verified("columns", module, trial, LEARNED, kind="table", words=said, classes=("low", "high"), about=table)
+
+
+def balance(z: Tensor) -> Tensor:
+    """(n,) what the four columns (n, 4) say; its sign is the class."""
+    return z[:, 0] - z[:, 1] + z[:, 2] - z[:, 3]
 
 
 def opposite(rows: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
@@ -333,9 +335,7 @@ def words() -> PlantedTask:
     return verified("words", module, trial, LEARNED, kind="text", words=said, classes=names, about=about)
 
 
-def woven(
-    rows: list[list[int]], kinds: Tensor, known: list[int], random: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def woven(rows: list[list[int]], kinds: Tensor, known: list[int], random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Padded ids with the word of each kind at a random place, and where it is; no word for kind 0."""
     made, where = [], []
     for row, kind, at in zip(rows, kinds.tolist(), torch.rand(len(rows), generator=random).tolist(), strict=True):

@@ -203,8 +203,9 @@ def bill(contest: Contest, seconds: float) -> Receipt:
 
 def labels(makers: Sequence[Attributor]) -> tuple[str, ...]:
     """A name for each method; with its options where a class comes twice, with a number where those are equal, too."""
-    short = [type(each).__name__ for each in makers]
-    long = [name if short.count(name) == 1 else str(each.note()) for name, each in zip(short, makers, strict=True)]
+    short, long = [type(each).__name__ for each in makers], [str(each.note()) for each in makers]
+    alike = {name: len({note for one, note in zip(short, long, strict=True) if one == name}) == 1 for name in short}
+    said = [name if alike[name] else note for name, note in zip(short, long, strict=True)]
     return tuple(
-        name if long.count(name) == 1 else f"{name} {long[: i + 1].count(name)}" for i, name in enumerate(long)
+        name if said.count(name) == 1 else f"{name} {said[: i + 1].count(name)}" for i, name in enumerate(said)
     )

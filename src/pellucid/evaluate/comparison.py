@@ -13,7 +13,7 @@ from pellucid.core.run import Receipt
 from pellucid.evaluate.differences import Difference, Mean
 from pellucid.evaluate.metrics.measure import Better
 
-ASKED = {"faithfulness": "faithful", "weights": "depends on weights", "stability": "stable"}
+ASKED = {"faithfulness": "faithful", "weights": "uses weights", "stability": "stable"}
 MOST_CHOSEN = 4
 MOST_TOLD = 4
 
@@ -157,11 +157,22 @@ class Comparison:
             limit=1.0,
             signed=False,
         )
-        return Grid(title=self.words(), figures=(*bars, passed), columns=2)
+        return Grid(title=self._headline(), figures=(*bars, passed), columns=2)
+
+    def _headline(self) -> str:
+        alike = self.equals[1:]
+        text = f"{self.ranking[0]} is the most faithful of {len(self.names)} methods"
+        return (
+            f"{text}; {' and '.join(alike)} may be as good"
+            if 0 < len(alike) <= 2
+            else (f"{text}; {len(alike)} others may be as good" if alike else text)
+        )
 
     def _note(self) -> str:
         known = self.control[np.isfinite(self.control)]
-        wrong = f"Wrong maps get {known.mean():.2g}. " if len(known) and self.scores[0].name == "MuFidelity" else ""
+        wrong = f"Wrong maps get {known.mean():.1g}. " if len(known) and self.scores[0].name == "MuFidelity" else ""
+        if not any(np.isfinite(each.low) for each in self.scores[0].means):
+            return f"{wrong}Too few inputs for intervals."
         return f"{wrong}Whiskers: 95 % over {self.control.shape[1]} inputs."
 
     def table(self) -> Sheet:

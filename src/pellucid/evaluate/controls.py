@@ -1,8 +1,9 @@
 """Controls: maps known to be wrong that resemble the map in everything else.
 
 Pictures, series and volumes: the same map moved to a random place (mirrored at its borders, so that no seam appears),
-flipped and turned; and maps with the same power spectrum and random phases. Columns, words and units: the same values
-dealt to others, words within their half of the sentence.
+flipped and turned; and maps with the same power spectrum and random phases, for series with the same numbers, too.
+Columns, words and units: the same values dealt to others, words among their kind in their half of the text.
+Beside them stand maps that need no model: the edges of a picture, its middle, the same everywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ NAMES = {
     "picture": "the same map moved to a random place, or a random map as smooth as it",
     "series": "the same curve moved to a random time, or a random curve as smooth as it",
     "volume": "the same map moved to a random place, or a random map as smooth as it",
-    "words": "the same values dealt to other words",
+    "words": "the same values dealt to other words, those that carry meaning and those that do not apart",
     "columns": "the same values dealt to random columns",
     "units": "the same values dealt to random units",
 }
@@ -31,7 +32,8 @@ def wrong_maps(cells: Tensor, layout: Layout, count: int, seed: int) -> Tensor:
     if not layout.space:
         return dealt(cells, layout.strata, count, seed)
     grid, half = cells.reshape(layout.grid), count // 2
-    return torch.cat([moved(grid, count - half, seed), rephased(grid, half, seed + 1)]).flatten(1)
+    alike = iaaft if layout.words == "series" else rephased
+    return torch.cat([moved(grid, count - half, seed), alike(grid, half, seed + 1)]).flatten(1)
 
 
 def moved(grid: Tensor, count: int, seed: int) -> Tensor:

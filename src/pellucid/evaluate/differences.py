@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from pellucid.engines.points import generator
+from pellucid.evaluate.thresholds import ALPHA
 from pellucid.evaluate.verdict import holm
 
 RESAMPLES = 2000
 FLIPS = 9999
-LEVEL = 0.05
+FEWEST = 5
+"""Clusters that an interval needs: the bootstrap cannot reach beyond the most extreme of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Difference:
     @property
     def told_apart(self) -> bool:
         """Whether the two differ by more than chance."""
-        return self.p_holm <= LEVEL
+        return self.p_holm <= ALPHA
 
     def __str__(self) -> str:
         if not self.mean.count:
@@ -75,7 +77,7 @@ def mean_of(values: np.ndarray, clusters: np.ndarray, seed: int) -> Mean:
     """The mean of values (inputs,), NaN left out, with a bootstrap interval over clusters (inputs,) of numbers.
 
     The percentiles are widened for few clusters as Student's t is wider than the normal (Hesterberg 2015,
-    arXiv:1411.5279, section 4: the expanded percentile interval); one cluster has no interval.
+    arXiv:1411.5279: the expanded percentile interval); fewer than five have no interval.
     """
     from scipy.stats import norm, t
 
@@ -84,11 +86,11 @@ def mean_of(values: np.ndarray, clusters: np.ndarray, seed: int) -> Mean:
         return Mean(value=float("nan"), low=float("nan"), high=float("nan"), count=0)
     n, total = len(counts), int(counts.sum())
     value = float(sums.sum() / total)
-    if n < 2:
+    if n < FEWEST:
         return Mean(value=value, low=float("nan"), high=float("nan"), count=total)
     drawn = torch.randint(n, (RESAMPLES, n), generator=generator(seed, n)).numpy()
     means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    tail = norm.cdf(t.ppf(LEVEL / 2, n - 1) * (n / (n - 1)) ** 0.5)
+    tail = norm.cdf(t.ppf(ALPHA / 2, n - 1) * (n / (n - 1)) ** 0.5)
     low, high = np.quantile(means, [tail, 1 - tail])
     return Mean(value=value, low=float(low), high=float(high), count=total)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pellucid.core.evidence import Check, Control
 from pellucid.evaluate.asked import Asked
+from pellucid.evaluate.beside import beside
 from pellucid.evaluate.controls import NAMES, wrong_maps
 from pellucid.evaluate.question import Case
 from pellucid.evaluate.ranks import correlation, interval, tidy
@@ -41,6 +42,9 @@ def faithfulness(case: Case) -> Check:
         why = f"{bank.n} parts with these values make only {different} different wrong maps to compare with"
         return FAITHFULNESS.untested(why, **rest)
     value, others = float(bank.agreement(case.parts)), bank.agreement(parts)
+    before = case.question.asked
+    rest["options"] |= beside(case)
+    rest["rows"] += case.question.asked - before
     rest["options"]["pearson"] = float(correlation(bank.claims(case.parts), bank.effects))
     return FAITHFULNESS.answered(
         value=value,
@@ -77,7 +81,19 @@ def decided(check: Check, p_holm: float, compared: int) -> Check:
     if not passed and value >= STRONG:
         passed = None
         reason = f"it agrees with what hiding does ({value:.2f}), but {control} may do so, too: too few parts ({p})"
-    return replace(check, p_holm=p_holm, passed=passed, reason=reason)
+    return replace(check, p_holm=p_holm, passed=passed, reason=reason + no_better(check))
+
+
+def no_better(check: Check) -> str:
+    """What does as well as the map without telling of the model, or of this row; nothing where nothing does."""
+    options, value = check.options, check.value or 0.0
+    name, most = max(options.get("model_free", {}).items(), key=lambda pair: pair[1], default=("", -1.0))
+    told = ""
+    if name and most >= value > 0:
+        told += f"; a map made without the model ({name}: {most:.2f}) does as well"
+    if "by_size" in options and options["average_importance"] >= options["by_size"] > 0:
+        told += "; the average importance of the columns tells as much about this row"
+    return told
 
 
 def described(case: Case) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pellucid.core.probe import Probe
 from pellucid.engines.features import Elements, Features, Groups, Parts, Patches, usual_features
 from pellucid.engines.game import Game
 from pellucid.errors import OptionError, ShapeError
+from pellucid.evaluate.strata import kinds
 from pellucid.evaluate.thresholds import FINER, MOST_ELEMENTS, PARTS_A_SIDE, WORDS_A_HALF
 
 
@@ -110,7 +111,7 @@ def layout_of(game: Game) -> Layout:
     places = players.labels.expand(1, *shape).reshape(-1).cpu()
     words, strata = kind_of(ask), torch.zeros(players.n, dtype=torch.long)
     if words == "words":
-        strata = halves(players.n)
+        strata = 2 * kinds(players.names) + halves(players.n) if players.names else halves(players.n)
     return Layout(shape, (players.n,), (), places, torch.arange(players.n), players.n, strata, words)
 
 

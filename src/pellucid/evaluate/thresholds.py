@@ -37,6 +37,12 @@ FINER: Final = 4
 WORDS_A_HALF: Final = 20
 """Words are dealt within each half of a text if both have at least this many, else in all of it."""
 
+WORDS_A_KIND: Final = 4
+"""Words that carry meaning are dealt apart from the others if there are at least this many of both."""
+
+GLOBAL_ROWS: Final = 8
+"""Background rows on which the average importance of a table's columns is measured, once a model and class."""
+
 ROUNDING: Final = 32.0
 """Differences below this many rounding errors of the largest score are no differences."""
 

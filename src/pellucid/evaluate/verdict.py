@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pellucid.core.evidence import Check, Verdict
 from pellucid.evaluate.thresholds import KINDS
 
-
 WORST_FIRST: tuple[Verdict, ...] = ("not supported", "not testable", "mixed", "supported")
 """The order in which a build or a test may ask for verdicts."""
 

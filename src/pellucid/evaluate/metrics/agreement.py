@@ -118,7 +118,7 @@ class Agreement:
         rows = self.values.shape[-1]
         return Matrix(
             title=f"{spoken(measure)}{about}",
-            caption=f"Mean over {rows} row{'s' * (rows != 1)}. Agreement is not truth: maps can be wrong alike.",
+            caption=f"Mean over {rows} row{'s' * (rows != 1)}. Agreement is not truth.",
             values=self.mean(measure),
             row_names=self.names,
             column_names=self.names,

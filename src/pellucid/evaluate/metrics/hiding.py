@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from pellucid.core.probe import Probe
 from pellucid.core.target import Probability
-from pellucid.engines.features import Features, Parts, Patches, Superpixels, usual_features
+from pellucid.engines.features import Features, Parts, Patches, Players, Superpixels, usual_features
 from pellucid.engines.fills import as_fill
 from pellucid.engines.game import Game
 from pellucid.engines.points import generator
@@ -104,6 +105,16 @@ class Board:
         return ends
 
 
+@dataclass(frozen=True)
+class Places(Features):
+    """Single places of pictures, series and volumes, all channels together, without names."""
+
+    def __call__(self, ask: Probe) -> Players:
+        shape = tuple(ask.inputs.shape[1:])
+        n = prod(shape[1:])
+        return Parts(torch.arange(n).reshape(1, 1, *shape[1:]), n, shape)
+
+
 LEAST = 0.01
 """f(x) − f(all hidden) must be at least this share of the farthest that the answer moves on the way."""
 
@@ -124,9 +135,9 @@ def board(question: Question, grain: Grain = "parts", fill: Any = None, superpix
             raise Untestable("superpixels are parts of pictures with one or three channels")
         features = Superpixels(superpixels)
     elif grain == "places":
-        features = Patches(max(question.layout.space)) if question.layout.space else usual_features(ask)
-    if features is not None and features == features_of(ask):
-        features = None
+        space = question.layout.space
+        single = Patches(max(space)) if space else usual_features(ask)
+        features = None if single == features_of(ask) else Places() if space else single
     made: list[Board] = question.once("boards", list)
     for each in made:
         if each.grain == features and each.fill == fill:

@@ -48,7 +48,8 @@ def single(mask: Any, shape: tuple[int, ...], given: tuple[int, ...]) -> Tensor 
     if array is None:
         return None
     if array.dtype == torch.bool:
-        if tuple(array.shape) in (shape, (1, *shape)):
+        whole = isinstance(mask, Tensor | np.ndarray)
+        if tuple(array.shape) == shape or (whole and tuple(array.shape) == (1, *shape)):
             return array.reshape(shape)
         flat = len(shape) == 1 and prod(given) == shape[0]
         return array.reshape(shape) if flat and tuple(array.shape) == given else None
