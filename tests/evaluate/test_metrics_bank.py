@@ -221,6 +221,10 @@ def test_options_out_of_bounds_are_refused() -> None:
         METRICS.SRG(steps=0)
     with pytest.raises(pl.errors.OptionError):
         METRICS.MoRF(per="log")
+    for kind in (METRICS.ROAD, METRICS.Comprehensiveness):
+        for shares in ((), (0.0,), (0.5, 1.0), (float("nan"),)):
+            with pytest.raises(pl.errors.OptionError):
+                kind(shares=shares)
 
 
 @pytest.mark.peer

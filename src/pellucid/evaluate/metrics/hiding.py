@@ -15,6 +15,7 @@ from pellucid.engines.features import Features, Parts, Patches, Players, Superpi
 from pellucid.engines.fills import as_fill
 from pellucid.engines.game import Game
 from pellucid.engines.points import generator
+from pellucid.errors import OptionError
 from pellucid.evaluate.layout import Layout, features_of, layout_of
 from pellucid.evaluate.metrics.measure import Untestable
 from pellucid.evaluate.question import Case, Question
@@ -162,6 +163,13 @@ def board_of(question: Question, features: Features | None, fill: Any) -> Board:
     part, strata = players.labels.reshape(-1), torch.zeros(players.n, dtype=torch.long)
     layout = Layout(shape, space, space, places, part, players.n, strata, question.layout.words)
     return Board(game, layout, features, fill)
+
+
+def check_shares(metric: str, shares: tuple[float, ...]) -> None:
+    """Refuse shares that are none, or not between 0 and 1."""
+    if not shares or not all(0 < share < 1 for share in shares):
+        do = "Use e.g. shares=(0.1, 0.5)."
+        raise OptionError(expected=f"{metric}(shares=…) between 0 and 1", got=repr(shares)[:60], do=do)
 
 
 def level(values: Tensor) -> bool:

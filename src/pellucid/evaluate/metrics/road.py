@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pellucid.core.method import option
 from pellucid.engines.fills import Inpaint
-from pellucid.evaluate.metrics.hiding import board, falling
+from pellucid.evaluate.metrics.hiding import board, check_shares, falling
 from pellucid.evaluate.metrics.measure import Better, Metric, Untestable
 from pellucid.evaluate.question import Case
 
@@ -27,6 +27,10 @@ class Imputed(Metric):
     kind: ClassVar[str] = "faithfulness"
     paper: ClassVar[str] = "Rong et al. 2022, arXiv:2202.00449"
     units: ClassVar[str] = "mean answer"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_shares(type(self).__name__, self.shares)
 
     def answers(self, case: Case, *ways: int) -> list[Tensor]:
         """The answers at all shares; way 1 hides the most important pixels, −1 the least."""

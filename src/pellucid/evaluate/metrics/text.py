@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.core.method import option
 from pellucid.evaluate.metrics.curves import FILL_HELP
-from pellucid.evaluate.metrics.hiding import board, falling
+from pellucid.evaluate.metrics.hiding import board, check_shares, falling
 from pellucid.evaluate.metrics.measure import Better, Metric
 from pellucid.evaluate.question import Case
 
@@ -28,6 +28,10 @@ class Rationale(Metric):
     kind: ClassVar[str] = "faithfulness"
     paper: ClassVar[str] = "DeYoung et al. 2020, arXiv:1911.03429"
     units: ClassVar[str] = "mean drop of the answer"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_shares(type(self).__name__, self.shares)
 
     def drops(self, case: Case, *, hidden: bool) -> Tensor:
         """(shares,) f(x) − f(x with the most important words hidden), or with all others hidden."""
