@@ -119,6 +119,15 @@ def front() -> str:
     return "\n".join(lines)
 
 
+def metrics() -> str:
+    """Every metric of explanations."""
+    lines = [*title("Metrics of explanations"), ".. currentmodule:: pellucid.metrics", ""]
+    for name, thing in sorted(vars(pellucid.metrics).items()):
+        if inspect.isclass(thing) and issubclass(thing, pellucid.metrics.Metric):
+            lines += [*title(name, "-"), f".. autoclass:: pellucid.metrics.{name}", ""]
+    return "\n".join(lines)
+
+
 def pages() -> dict[str, str]:
     """File name to text, for every page of the reference."""
     rows = sorted(catalogue.METHODS, key=lambda row: row.family)
@@ -127,8 +136,17 @@ def pages() -> dict[str, str]:
     methods = {row.name for row in rows}
     out = {f"{files[name]}.rst": family(name, group) for name, group in families.items()}
     out["front.rst"] = front()
+    out["metrics.rst"] = metrics()
     out["errors.rst"] = "\n".join([*title("Errors"), ".. automodule:: pellucid.errors", "   :members:", ""])
-    tree = [".. toctree::", "   :maxdepth: 1", "", "   front", *[f"   {files[name]}" for name in families], "   errors"]
+    tree = [
+        ".. toctree::",
+        "   :maxdepth: 1",
+        "",
+        "   front",
+        *[f"   {files[name]}" for name in families],
+        "   metrics",
+        "   errors",
+    ]
     count = f"{len(methods)} methods in {len(families)} families. ``pellucid methods`` lists them in a terminal."
     out["index.rst"] = "\n".join([*title("Reference"), count, "", *tree, "", *listing(catalogue.METHODS)])
     return out

@@ -94,9 +94,10 @@ def solved(maps: Tensor, known: Tensor) -> Tensor:
     left = -grids.lacking(maps)
     way = ahead = grids.cycle(left)
     size = (left * ahead).sum(space, keepdim=True)
+    least = (32 * torch.finfo(maps.dtype).eps) ** 2 * size  # what is left then is rounding, and would grow
     for _ in range(STEPS):
         bend = grids.lacking(way)
-        step = ratio(size, (way * bend).sum(space, keepdim=True))
+        step = ratio(size, (way * bend).sum(space, keepdim=True)) * (size > least)
         maps, after = maps + step * way, left - step * bend
         ahead = grids.cycle(after)
         fresh = ((after - left) * ahead).sum(space, keepdim=True)
