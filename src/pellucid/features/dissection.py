@@ -81,11 +81,11 @@ class Dissection(Mapping[str, LayerDissection]):
 
     Example:
         >>> import numpy as np, torch, pellucid as pl
-        >>> maps = torch.rand(40, 1, 8, 8)
+        >>> maps = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         >>> net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(64, 2))
         >>> found = pl.dissect(net, maps, maps > 0.995, "0", ["bright"])
-        >>> print(found.detections()[0].words().split(" (")[0])
-        unit 0 of '0' detects 'bright': IoU 1.000
+        >>> print(found.detections()[0].words().split(": IoU")[0])
+        unit 0 of '0' detects 'bright'
     """
 
     layers: Mapping[str, LayerDissection]

@@ -205,3 +205,13 @@ def test_maps_lie_on_the_picture() -> None:
     np.testing.assert_array_equal(figure.under[..., 0], GRAY)
     np.testing.assert_allclose(figure.values, result.values[0, 0].numpy())
     assert images.input_figure(result.input_array()).pixels.shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (5, 6, 7, 1), (5, 6, 7, 3), (5, 3, 6, 7)])
+def test_many_pictures_at_once_are_the_same_as_one_by_one(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    gray = shape[-1] == 1 or len(shape) == 3
+    images = pl.Images(mean=(0.4,), std=(0.2,)) if gray else pl.Images(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.1))
+    together = images.prepare(pixels)
+    assert together.shape == (5, 1 if gray else 3, 6, 7)
+    assert torch.equal(together, torch.cat([images.prepare(each) for each in pixels]))

@@ -53,6 +53,8 @@ class Images(Modality):
         if isinstance(given, Tensor):
             given = given.cpu().numpy()
         given = self._channels_last(given)
+        if self._ready(given):
+            return self._normalized(given if given.ndim == 4 else given[..., None])
         many = given if self._many(given) else [given]
         if len(many) == 0:
             raise EmptyError(expected="at least one picture", got="none", do="Pass a picture.")
@@ -61,6 +63,18 @@ class Images(Modality):
             do = "Say pl.Images(size=(height, width)), or pass them one at a time."
             raise ShapeError(expected="pictures of one size", got=str(sorted(sizes)), do=do)
         return torch.stack(pictures)
+
+    def _ready(self, given: Any) -> bool:
+        """Whether these are many pictures as bytes that need neither resizing nor other channels."""
+        if not isinstance(given, np.ndarray) or given.dtype != np.uint8 or not self._many(given) or 0 in given.shape:
+            return False
+        channels = given.shape[-1] if given.ndim == 4 else 1
+        return channels == len(self.mean) and self.size in (None, given.shape[1:3])
+
+    def _normalized(self, pixels: Any) -> Tensor:
+        """Bytes (…, height, width, channels) as the module takes them."""
+        floats = np.ascontiguousarray(np.moveaxis(pixels, -1, -3), dtype=np.float32)
+        return (torch.from_numpy(floats / 255) - self._column(self.mean)) / self._column(self.std)
 
     def _channels_last(self, given: Any) -> Any:
         """Pixels as torch has them (…, channels, height, width) as (…, height, width, channels)."""
@@ -93,9 +107,8 @@ class Images(Modality):
         picture = shallow(picture).convert("L" if len(self.mean) == 1 else "RGB")
         if self.size is not None and picture.size != (self.size[1], self.size[0]):
             picture = picture.resize((self.size[1], self.size[0]), Image.Resampling.BICUBIC)
-        pixels = np.asarray(picture, dtype=np.float32)
-        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        return (torch.from_numpy(pixels / 255) - self._column(self.mean)) / self._column(self.std)
+        pixels = np.asarray(picture)
+        return self._normalized(pixels[..., None] if pixels.ndim == 2 else pixels)
 
     def _column(self, numbers: tuple[float, ...]) -> Tensor:
         return torch.tensor(numbers).reshape(-1, 1, 1)
