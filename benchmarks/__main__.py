@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import accuracy, features, gradients, hiding, imports, memory, propagation
+from benchmarks import accuracy, evidence, features, gradients, hiding, imports, memory, propagation
 from benchmarks.timing import Row, measure
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -61,6 +61,7 @@ def speed(words: list[str]) -> list[str]:
         features.climb_cases,
         features.cam_cases,
         features.sweep_cases,
+        evidence.cases,
         hiding.table_cases,
         hiding.other_cases,
         hiding.picture_cases,
@@ -88,7 +89,7 @@ def main() -> None:
     words = sys.argv[1:]
     parts = [HEAD.format(machine=machine()), "\n".join(speed(words))]
     if not words:
-        for table in (accuracy.table, hiding.accuracy_table, memory.table, imports.table):
+        for table in (accuracy.table, hiding.accuracy_table, evidence.table, memory.table, imports.table):
             parts.append("\n".join(table()))
             print(parts[-1], flush=True)
         RESULTS.write_text("\n\n".join([*parts, READING]) + "\n", encoding="utf-8")

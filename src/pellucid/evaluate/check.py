@@ -45,7 +45,8 @@ def check(
 
     ``explanation`` is a method's result, or a list of results (they share one bank of hidden inputs, and p-values are
     corrected for all of them); or values from elsewhere, then with ``inputs`` and ``target``. ``tier`` "full" asks four
-    times the masks and repeats even costly methods in full. ``fill`` hides parts in another way than usual.
+    times the masks and repeats even costly methods in full. ``fill`` hides parts in another way than usual. An
+    explanation of another kind (a synthesized picture) brings checks of its own: what its ``own_evidence()`` gives.
 
     Shapes: values like the inputs, one a token or column, or maps (batch, 1, …) of any resolution. One row gives an
             ``Evidence``, several rows a tuple of them, a list of explanations a list of those.
@@ -63,6 +64,8 @@ def check(
         >>> evidence.verdict, evidence.check("faithfulness").p
         ('supported', 0.001)
     """
+    if hasattr(explanation, "own_evidence"):
+        return explanation.own_evidence()
     if tier not in get_args(Tier):
         raise OptionError(expected="a tier of evidence", got=repr(tier), do=nearest(str(tier), get_args(Tier)))
     studied = as_studied(model)

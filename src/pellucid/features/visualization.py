@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pellucid.core.evidence import Evidence
 from pellucid.core.figure import Curve, Figure, Grid, Picture
 from pellucid.core.modality import Images, Modality
 from pellucid.core.outputs import Outputs
@@ -20,6 +21,7 @@ from pellucid.core.run import Receipt
 from pellucid.core.target import Target
 from pellucid.errors import InputError, OptionError
 from pellucid.features.honesty import Honesty
+from pellucid.features.judged import evidence_of
 
 Array = NDArray[Any]
 SHARP = 64
@@ -62,6 +64,11 @@ class Visualization:
     def words(self) -> str:
         """A line a picture: the target, and how far the picture may be believed."""
         return "\n".join(f"{name}: {self.honesty.words(row)}" for row, name in enumerate(self.names))
+
+    def own_evidence(self) -> Evidence | tuple[Evidence, ...]:
+        """The report of honesty as checks with a verdict, one a picture; what ``pl.check`` gives for it."""
+        made = tuple(evidence_of(self.honesty, row) for row in range(len(self)))
+        return made[0] if len(made) == 1 else made
 
     def told(self) -> str:
         """What it cost, and what must be known of all."""
