@@ -201,9 +201,7 @@ VIEWS: tuple[View, ...] = (
     View("caricature", SPATIAL, "Olah et al. 2018"),
     View("dissect", SPATIAL, "Bau et al. 2017, arXiv:1704.05796"),
     View("name_units", EVERYTHING, "Dalvi et al. 2019, arXiv:1812.09355"),
-    View(
-        "CKA", EVERYTHING, "Kornblith et al. 2019, arXiv:1905.00414; Nguyen et al. 2021, arXiv:2010.15327"
-    ),
+    View("CKA", EVERYTHING, "Kornblith et al. 2019, arXiv:1905.00414; Nguyen et al. 2021, arXiv:2010.15327"),
     View("layer_map", EVERYTHING, "van der Maaten & Hinton 2008; McInnes, Healy & Melville 2018, arXiv:1802.03426"),
     View("DeepFeatureFactorization", SPATIAL, "Collins, Achanta & Süsstrunk 2018, arXiv:1806.10206"),
 )

@@ -19,7 +19,6 @@ from pellucid.errors import DtypeError, MethodError, NonFiniteError, OptionError
 from tests.nets import BY_NAME
 from tests.small import NAMES
 
-
 # Options that only make sense beside another one.
 BESIDE = {(name, option): {"composite": "gamma"} for name in ("LRP", "CRP") for option in ("gamma",)}
 

@@ -25,7 +25,6 @@ def refuse_scripts(module: nn.Module) -> None:
                 expected="a model written in Python", got=f"TorchScript in {path or 'the model'}", do=do
             )
 
-
         for name in names_in(type(part).forward):
             if isinstance(name, torch.jit.ScriptFunction):
                 got = f"the scripted function {name.name}, called in {path or 'the model'}"
