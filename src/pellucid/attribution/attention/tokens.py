@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pellucid.core.model import Model
 from pellucid.core.probe import Probe
 from pellucid.core.site import Site
 from pellucid.engines.attention import Attention, attentions
+from pellucid.engines.grids import token_grid
 from pellucid.errors import LayerError, OptionError, ShapeError
 
 CAVEAT = "attention shows where the model looks, not why it answers: look at the evidence"
@@ -124,17 +124,12 @@ def placed(ask: Probe, values: Tensor) -> Tensor:
 def grid(ask: Probe, tokens: int) -> tuple[int, int, int]:
     """How many tokens stand before those of a picture (class token, registers), and the picture's (height, width).
 
-    From the maps that some layer makes of the picture (the patches); else from the picture's own proportions.
+    Raises ShapeError where no grid fits.
     """
-    shapes = ask.model.layers(ask.leaves) if isinstance(ask.model, Model) else ()
-    maps = [each.shape[1:] for each in shapes if each.shape is not None and len(each.shape) == 3 and each.order >= 0]
+    found = token_grid(ask.model, ask.leaves, tokens) if isinstance(ask.model, Model) else None
+    if found is not None and len(found) == 3:
+        return found[0], found[1], found[2]
     height, width = ask.leaves.values.shape[2:]
-    shared = math.gcd(height, width)
-    patches = [(height // side, width // side) for side in range(1, shared + 1) if shared % side == 0]
-    for sizes in (maps, patches):
-        fits = [(tokens - h * w, h, w) for h, w in sizes if 0 <= tokens - h * w <= MOST_PREFIXED and h * w > 1]
-        if fits:
-            return min(fits)
     got = f"{tokens} tokens of a picture {height} × {width}"
     do = "Choose the attentions over the patches of the picture by layers=."
     raise ShapeError(expected="tokens on a grid", got=got, do=do)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
+from pellucid.engines.rules.dot_product import dot_product
 from pellucid.engines.rules.meeting import Handler
 from pellucid.engines.rules.multipliers import Softened, Through
 from pellucid.engines.rules.operations import GROUP_NAMES, INSTANCE_NAMES
@@ -126,20 +127,7 @@ def grouped(meeting: Any, func: Any, args: Any, kwargs: Any) -> Any:
 @written
 def attention(meeting: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """Scaled dot-product attention: two products and a softmax."""
-    given = dict(zip(MASKED, args, strict=False)) | kwargs
-    q, k, v, mask = given["query"], given["key"], given["value"], given.get("attn_mask")
-    scale = given.get("scale")
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    with meeting:
-        if given.get("enable_gqa"):
-            k, v = (each.repeat_interleave(q.shape[-3] // each.shape[-3], -3) for each in (k, v))
-        scores = (q @ k.transpose(-2, -1)) * scale
-        if given.get("is_causal"):
-            seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-            scores = scores.masked_fill(~seen, -torch.inf)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-        return scores.softmax(-1) @ v
+    return dot_product(meeting, args, kwargs)
 
 
 def division(meeting: Any, func: Any, args: Any, kwargs: Any) -> Any:

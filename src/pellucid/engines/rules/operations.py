@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from pellucid.engines.rules.answers import LinearAnswer, NormAnswer, Ratio
+from pellucid.engines.rules.dot_product import dot_product
 from pellucid.engines.rules.lent import Lent
 from pellucid.engines.rules.linear import Epsilon, Gradient, LinearOp, Rule
 from pellucid.engines.rules.meeting import Handler
@@ -194,21 +195,8 @@ def group_norm(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def attention(rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """Scaled dot-product attention, written with its parts."""
-    names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-    given = dict(zip(names, args, strict=False)) | kwargs
-    q, k, v, mask = given["query"], given["key"], given["value"], given.get("attn_mask")
-    if given.get("enable_gqa"):
-        k, v = (each.repeat_interleave(q.shape[-3] // each.shape[-3], -3) for each in (k, v))
-    scale = given.get("scale") or q.shape[-1] ** -0.5
-    with rules:
-        scores = (q @ k.transpose(-2, -1)) * scale
-        if given.get("is_causal"):
-            seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-            scores = scores.masked_fill(~seen, -torch.inf)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-        return scores.softmax(-1) @ v
+    """Scaled dot-product attention, by its parts."""
+    return dot_product(rules, args, kwargs)
 
 
 def recurrent(call: Callable[..., Any], rules: Any, func: Any, args: Any, kwargs: Any) -> Any:
