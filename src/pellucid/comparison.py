@@ -24,7 +24,7 @@ def compare(
     r"""Rank methods on a model and data by how faithful they are, and say which cannot be told apart.
 
     .. math:: d_i = m(a_i) - m(b_i), \quad \bar d \pm \text{bootstrap over inputs}, \quad
-        p = \Pr\bigl(|\textstyle\sum_i \pm d_i| \ge |\sum_i d_i|\bigr)
+        p = \Pr\bigl(|\sum_i \pm d_i| \ge |\sum_i d_i|\bigr)
 
     ``methods`` are names, classes or objects; None takes those that suit the modality. Each input is one question: all
     methods share its mask bank and curves. The first of ``metrics`` that measures faithfulness ranks (MuFidelity and

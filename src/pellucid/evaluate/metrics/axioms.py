@@ -69,7 +69,7 @@ class Completeness(Metric):
 class NonSensitivity(Metric):
     r"""How many parts have a value though the score does not depend on them, or none though it does.
 
-    .. math:: \bigl|\{i : a_i \approx 0\} \mathbin\triangle \{i : f \text{ does not depend on } x_i\}\bigr|
+    .. math:: \bigl|\{i : a_i \approx 0\} \;\triangle\; \{i : f \text{ does not depend on } x_i\}\bigr|
 
     Values are read by their size: negative ones are not "no value". A part matters if hiding it, or ``draws`` other
     values in the range of the input in its place, move the score beyond rounding. Parts are those of the checks:

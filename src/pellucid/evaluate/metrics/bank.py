@@ -170,7 +170,7 @@ class FaithfulnessEstimate(Metric):
 class Monotonicity(Metric):
     r"""Whether the answer never falls while parts are added, the least important first: 1 if so, else 0.
 
-    .. math:: f(b) \le f(x_{\{1\}}) \le f(x_{\{1, 2\}}) \le \dots \le f(x), \qquad a_1 \le a_2 \le \dots
+    .. math:: f(b) \le f(x_{\{1\}}) \le f(x_{\{1, 2\}}) \le \ldots \le f(x), \qquad a_1 \le a_2 \le \ldots
 
     Parts of the input are put onto the baseline, on which everything is hidden. For a model that adds up, the order
     does not matter: all maps get 1 where no part speaks against the answer, and all get 0 where one does. So this

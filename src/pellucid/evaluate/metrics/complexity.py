@@ -20,7 +20,7 @@ class Gini(Metric):
 
     .. math:: G = 1 - 2 \sum_{k=1}^{n} \frac{|a|_{(k)}}{\lVert a \rVert_1} \cdot \frac{n - k + 1/2}{n}
 
-    with :math:`|a|_{(1)} \le \dots \le |a|_{(n)}`, over pixels (channels summed up), moments, columns or words.
+    with :math:`|a|_{(1)} \le \ldots \le |a|_{(n)}`, over pixels (channels summed up), moments, columns or words.
 
     Shapes: one number in [0, 1) a row.
     Cost:   nothing beside the map.
@@ -74,9 +74,9 @@ class Entropy(Metric):
 class EffectiveSize(Metric):
     r"""The smallest number of parts that bear 80 % of a map.
 
-    .. math:: \min \bigl\{ k : \textstyle\sum_{i \le k} |a|_{[i]} \ge 0.8 \sum_i |a_i| \bigr\}
+    .. math:: \min \bigl\{ k : \sum_{i \le k} |a|_{[i]} \ge 0.8 \sum_i |a_i| \bigr\}
 
-    with :math:`|a|_{[1]} \ge |a|_{[2]} \ge \dots`, over the parts that checks hide: patches, windows, columns, words.
+    with :math:`|a|_{[1]} \ge |a|_{[2]} \ge \ldots`, over the parts that checks hide: patches, windows, columns, words.
 
     Shapes: one whole number in 1 … n a row.
     Cost:   nothing beside the map.

@@ -193,7 +193,7 @@ class RelativeInputStability(Relative):
     r"""How far the map moves for how far the input moves, both relative to their size.
 
     .. math:: \max_{x'} \frac{\lVert a(x') - a(x) \rVert}{\lVert a(x) \rVert}
-        \Big/ \frac{\lVert x' - x \rVert}{\lVert x \rVert}, \quad x' \text{ of the same predicted class}
+        \;/\; \frac{\lVert x' - x \rVert}{\lVert x \rVert}, \quad x' \text{ of the same predicted class}
 
     Shapes: one number ≥ 0 a row.
     Cost:   the method on ``draws`` inputs, in one batch, and as many forward passes.
@@ -219,7 +219,7 @@ class RelativeRepresentationStability(Relative):
     r"""How far the map moves for how far the model's inner representation moves, both relative to their size.
 
     .. math:: \max_{x'} \frac{\lVert a(x') - a(x) \rVert}{\lVert a(x) \rVert}
-        \Big/ \frac{\lVert L(x') - L(x) \rVert}{\lVert L(x) \rVert}
+        \;/\; \frac{\lVert L(x') - L(x) \rVert}{\lVert L(x) \rVert}
 
     ``layer`` is where the representation L is read; without, what the last layer with weights receives.
 
@@ -260,7 +260,7 @@ class RelativeRepresentationStability(Relative):
 class RelativeOutputStability(Relative):
     r"""How far the map moves, relative to its size, for how far the model's outputs move.
 
-    .. math:: \max_{x'} \frac{\lVert a(x') - a(x) \rVert}{\lVert a(x) \rVert} \Big/ \lVert h(x') - h(x) \rVert
+    .. math:: \max_{x'} \frac{\lVert a(x') - a(x) \rVert}{\lVert a(x) \rVert} \;/\; \lVert h(x') - h(x) \rVert
 
     The outputs h are taken as the model gives them; use a model that gives logits.
 
