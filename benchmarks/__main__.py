@@ -35,9 +35,9 @@ READING = """## Aims that are missed, and why
   fastest. RegressionMSR has a third of it.
 - Statistics of all units cost 2.1 × plain inference on a net whose layers take microseconds: seven passes over what
   every one of 20 layers makes (sum, squares, both ends, what is above zero) cost about as much as making it.
-- Ablation-CAM is at 2.0 – 2.3 beside one pass and the heads: a pass for the maps and their slope, and one for the record
-  that the heads begin from and against which a replay is checked.
-- Pixel flipping, max-sensitivity, AttnLRP and LRP ε on 8 pictures of VGG-11 lie within 3 % of their aims, on either side.
+- Ablation-CAM is at 2.0 – 2.3 beside one pass and the heads: a pass for the maps and their slope, and one for the
+  record that the heads begin from and against which a replay is checked.
+- Pixel flipping, max-sensitivity, AttnLRP and LRP ε on 8 pictures of VGG-11 lie within 3 % of their aims.
 - Parameter randomization is at 1.6: it asks one row at a time, where the floor asks eight, and ranks every map.
 - Quick evidence asks about as many rows as the methods themselves (446 beside 407 for the four), most of them to repeat
   the methods on two scrambled models and four inputs nearby; time beside rows is lost to small calls.
