@@ -12,6 +12,7 @@ from torch.nn import functional
 
 import pellucid as pl
 from pellucid import errors
+from pellucid.demo import parts
 from tests.nets import BY_NAME
 
 PRESETS = ["zero", "epsilon", "epsilon-plus", "epsilon-alpha2-beta1", "epsilon-plus-flat"]
@@ -233,3 +234,14 @@ def test_few_examples_and_none() -> None:
     for bad in ({"data": []}, {"by": "mean"}, {"k": 0}):
         with pytest.raises(errors.OptionError):
             pl.relevant_examples(Patches(), **({"data": torch.rand(1, 2, 4, 4), "layer": "see"} | bad))
+
+
+def test_relevant_examples_of_a_loader_leave_the_labels_out() -> None:
+    """A loader gives (pictures, labels); the same pictures at once give the same answer."""
+    model, digits = pl.load("demo:digits"), parts("digits")
+    rows = torch.stack([model.read(each[None]).values[0] for each in digits.examples[:24]])
+    pairs = torch.utils.data.TensorDataset(rows, torch.as_tensor(digits.labels[:24]))
+    found = pl.relevant_examples(model, torch.utils.data.DataLoader(pairs, batch_size=8), "block2", k=3)
+    whole = pl.relevant_examples(model, digits.examples[:24], "block2", k=3)
+    assert torch.equal(found.rows, whole.rows)
+    torch.testing.assert_close(found.relevance, whole.relevance, rtol=1e-4, atol=1e-5)

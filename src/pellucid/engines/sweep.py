@@ -83,20 +83,24 @@ def peek(model: Model, data: Any) -> tuple[Leaves, Any]:
 def batches(model: Model, data: Any, run: Run | None) -> Iterator[Leaves]:
     """Data as prepared inputs, some hundred rows at a time."""
     count = rows_of(model, data)
-    if count is None:
-        for batch in data:
-            leaves = model.read(inputs_of(model, batch))
-            if run is not None:
-                run.announce(leaves.batch)
-            yield leaves
-        return
-    if run is not None:
+    if run is not None and count is not None:
         run.announce(count)
-    if count <= AT_ONCE or one_row(model, data, count):
-        yield model.read(data)
-        return
-    for start in range(0, count, AT_ONCE):
-        yield model.read(cut(data, start, min(start + AT_ONCE, count), count))
+    for inputs in chunks(model, data):
+        leaves = model.read(inputs)
+        if run is not None and count is None:
+            run.announce(leaves.batch)
+        yield leaves
+
+
+def chunks(model: Model, data: Any) -> Iterator[Any]:
+    """Data as inputs like those that were given, some hundred rows at a time, labels left out."""
+    count = rows_of(model, data)
+    if count is None:
+        yield from (inputs_of(model, batch) for batch in data)
+    elif count <= AT_ONCE or one_row(model, data, count):
+        yield data
+    else:
+        yield from (cut(data, start, min(start + AT_ONCE, count), count) for start in range(0, count, AT_ONCE))
 
 
 def rows_of(model: Model, data: Any) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from pellucid.core.run import Run, undisturbed
 from pellucid.core.several import FirstQuestion
 from pellucid.core.site import Site, site_of
 from pellucid.engines.rules.concepts import Concepts, Keep, one_by_one, only, order, ranked, strongest
+from pellucid.engines.sweep import chunks
 from pellucid.errors import LayerError, OptionError
 
 MOST_NAMED = 6
@@ -196,7 +197,7 @@ def relevant_examples(
 ) -> RelevantExamples:
     """The examples in which each channel of a layer bears most relevance: relevance maximization.
 
-    ``data`` is a tensor, or anything that gives batches, one after the other; nothing but the best is kept. ``by`` is
+    ``data`` is what the model takes, or an iterable of batches (labels are left out); only the best is kept. ``by`` is
     what a channel bears in an example: the "max" over its places, or their "sum".
 
     Cost:   that of ``method`` (LRP) above the layer, for each example.
@@ -213,10 +214,12 @@ def relevant_examples(
     if by not in ("max", "sum"):
         raise OptionError(expected='by="max" or by="sum"', got=repr(by), do="Use one of them.")
     studied, asked, seen = as_studied(model), method or LRP(), 0
+    if not isinstance(studied, Model):
+        raise LayerError(expected="a model with layers", got="a BlackBox", do="Use pl.Model(module).")
     best = torch.zeros(0, 0)
     rows = torch.zeros(0, 0, dtype=torch.long)
-    for batch in batches(data):
-        heat = asked(studied, batch, target, at=layer)
+    for inputs in chunks(studied, data):
+        heat = asked(studied, inputs, target, at=layer)
         values = channels_first(main_tensor(heat.values).detach(), heat.about.rank)
         own = values.amax(2).T if by == "max" else values.sum(2).T
         numbers = torch.arange(seen, seen + own.shape[1], device=own.device).expand_as(own)
@@ -228,17 +231,6 @@ def relevant_examples(
     if not seen:
         raise OptionError(expected="at least one example", got="no data", do="Pass some.")
     return RelevantExamples(layer=layer, rows=rows, relevance=best)
-
-
-def batches(data: Any, size: int = 64) -> Iterator[Any]:
-    """A tensor in pieces; anything else as it comes."""
-    if isinstance(data, Tensor | np.ndarray):
-        for start in range(0, len(data), size):
-            yield data[start : start + size]
-    elif isinstance(data, Iterable) and not isinstance(data, Mapping | tuple | str):
-        yield from data
-    else:
-        yield data
 
 
 def channels_first(values: Tensor, rank: int) -> Tensor:
