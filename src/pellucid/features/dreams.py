@@ -14,8 +14,8 @@ from torch import Tensor
 from pellucid.core.figure import Curve, Figure, Grid, Picture
 from pellucid.core.modality import Images, Modality
 from pellucid.core.run import Receipt
-from pellucid.errors import InputError, OptionError
-from pellucid.features.saving import save_tensors
+from pellucid.errors import InputError
+from pellucid.features.saving import save_pictures
 
 SHARP = 64
 SHOWN = 6
@@ -83,16 +83,7 @@ class Remade:
 
     def save(self, path: str | Path) -> None:
         """Write a drawing (.png, .pdf, .svg), a page (.html) or the arrays (.safetensors), by the name's ending."""
-        path = Path(path)
-        if path.suffix in (".png", ".pdf", ".svg"):
-            self.plot().savefig(path, dpi=160)
-        elif path.suffix == ".html":
-            path.write_text(f'<!doctype html><meta charset="utf-8">{self._repr_html_()}', encoding="utf-8")
-        elif path.suffix == ".safetensors":
-            save_tensors(path, self.arrays(), type(self).__name__.lower(), {"names": self.names, "notes": self.notes})
-        else:
-            do = "Call it e.g. dream.png, dream.html or dream.safetensors."
-            raise OptionError(expected=".png, .pdf, .svg, .html or .safetensors", got=path.name, do=do)
+        save_pictures(path, self, self.arrays(), {"names": self.names, "notes": self.notes})
 
     def _repr_html_(self) -> str:
         return f"{self.figure().html()}<p>{escape(self.told())}</p>"

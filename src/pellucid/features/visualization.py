@@ -19,9 +19,10 @@ from pellucid.core.modality import Images, Modality
 from pellucid.core.outputs import Outputs
 from pellucid.core.run import Receipt
 from pellucid.core.target import Target
-from pellucid.errors import InputError, OptionError
+from pellucid.errors import InputError
 from pellucid.features.honesty import Honesty
 from pellucid.features.judged import evidence_of
+from pellucid.features.saving import save_pictures
 
 Array = NDArray[Any]
 SHARP = 64
@@ -131,21 +132,10 @@ class Visualization:
 
     def save(self, path: str | Path) -> None:
         """Write a drawing (.png, .pdf, .svg), a page (.html) or the arrays (.safetensors), by the name's ending."""
-        path = Path(path)
-        if path.suffix in (".png", ".pdf", ".svg"):
-            self.plot().savefig(path, dpi=160)
-        elif path.suffix == ".html":
-            path.write_text(f'<!doctype html><meta charset="utf-8">{self._repr_html_()}', encoding="utf-8")
-        elif path.suffix == ".safetensors":
-            from safetensors.torch import save_file
-
-            arrays = {"inputs": self.inputs, "score": self.score, "path": self.path, "transparency": self.transparency}
-            arrays |= {} if self.pictures is None else {"pictures": self.pictures}
-            arrays |= {f"inputs after {step}": each for step, each in self.kept.items()}
-            save_file({name: each.detach().cpu().contiguous() for name, each in arrays.items()}, path)
-        else:
-            do = "Call it e.g. unit.png, unit.html or unit.safetensors."
-            raise OptionError(expected=".png, .pdf, .svg, .html or .safetensors", got=path.name, do=do)
+        arrays = {"inputs": self.inputs, "score": self.score, "path": self.path, "transparency": self.transparency}
+        arrays |= {} if self.pictures is None else {"pictures": self.pictures}
+        arrays |= {f"inputs after {step}": each for step, each in self.kept.items()}
+        save_pictures(path, self, arrays, {"names": self.names, "notes": self.notes})
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<li>{escape(line)}</li>" for line in self.words().splitlines())
