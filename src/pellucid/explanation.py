@@ -91,11 +91,9 @@ class Explanation:
 
     def save(self, path: Any) -> Path:
         """Write the page; the file is complete or not there."""
-        target = Path(path)
-        part = target.with_name(target.name + ".part")
-        part.write_text(self.html(), encoding="utf-8")
-        part.replace(target)
-        return target
+        from pellucid.report.writing import write_page
+
+        return write_page(path, self.html())
 
     def _repr_html_(self) -> str:
         from html import escape
