@@ -5,7 +5,7 @@ It measures agreement with a planted truth, which only such tasks have: the netw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -25,7 +25,9 @@ from pellucid.engines.points import generator
 from pellucid.errors import PellucidError
 from pellucid.evaluate.check import check
 from pellucid.evaluate.controls import center, edges
-from pellucid.evaluate.ranks import interval, ranks
+from pellucid.evaluate.metrics.localization import among_largest, area, mass, relevance
+from pellucid.evaluate.metrics.measure import Untestable
+from pellucid.evaluate.ranks import interval
 from pellucid.evaluate.thresholds import RESAMPLES
 
 BUDGET = 500
@@ -217,16 +219,24 @@ def places(result: Attribution, task: PlantedTask) -> Tensor | None:
 
 def placed(name: str, task: PlantedTask, values: Tensor, verdicts: tuple[str, ...] = ()) -> Score:
     """Values (n, *places) against the planted truth."""
-    flat, truth = values.flatten(1).double(), task.truth.flatten(1)
-    inside, says = truth.double(), flat.amax(1) > flat.amin(1)
-    k, n = inside.sum(1), truth.shape[1]
-    auc = ((ranks(flat) * inside).sum(1) - k * (k - 1) / 2) / (k * (n - k))
-    positive = flat.clamp_min(0)
-    mass = (positive * inside).sum(1) / positive.sum(1)
-    order = flat.argsort(1, descending=True).argsort(1)
-    rank = ((order < k[:, None]) & truth).sum(1) / k
-    known = [torch.where(says, each, torch.nan).numpy() for each in (auc, mass, rank.double())]
-    return Score(method=name, task=task.name, auc=known[0], mass=known[1], rank=known[2], verdicts=verdicts)
+    pairs = list(zip(values.double(), task.truth, strict=True))
+    auc, share, rank = (
+        np.array([known(measure, *pair) for pair in pairs]) for measure in (area, positive, among_largest)
+    )
+    return Score(method=name, task=task.name, auc=auc, mass=share, rank=rank, verdicts=verdicts)
+
+
+def positive(values: Tensor, truth: Tensor) -> float:
+    """The share of the positive values that is planted."""
+    return mass(relevance(values, "positive"), truth)
+
+
+def known(measure: Callable[[Tensor, Tensor], float], values: Tensor, truth: Tensor) -> float:
+    """A number about one map; NaN where the map says nothing."""
+    try:
+        return measure(values, truth)
+    except Untestable:
+        return float("nan")
 
 
 def controls(task: PlantedTask) -> dict[str, Tensor]:

@@ -144,9 +144,7 @@ class RelevanceRank(Localization):
     units: ClassVar[str] = "share of the mask"
 
     def located(self, values: Tensor, inside: Tensor) -> float:
-        values, inside = varied(relevance(values, self.read)).reshape(-1), inside.reshape(-1)
-        size = int(inside.sum())
-        return float(largest(values, size)[inside].sum() / size)
+        return among_largest(relevance(values, self.read), inside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +200,7 @@ class LocalizationAUC(Localization):
     units: ClassVar[str] = "area under ROC"
 
     def located(self, values: Tensor, inside: Tensor) -> float:
-        values, inside = varied(values).reshape(-1), inside.reshape(-1)
-        n = int(inside.sum())
-        return float((ranks(values)[inside].sum() - n * (n - 1) / 2) / (n * (len(values) - n)))
+        return area(values, inside)
 
     def chance(self, inside: Tensor) -> float:
         return 0.5
@@ -248,3 +244,17 @@ def relevance(values: Tensor, read: str) -> Tensor:
 def mass(values: Tensor, inside: Tensor) -> float:
     """The share of values (not negative, not all the same) inside."""
     return float(varied(values)[inside].sum() / values.sum())
+
+
+def among_largest(values: Tensor, inside: Tensor) -> float:
+    """Of as many largest values as there are places inside, the share that is inside."""
+    values, inside = varied(values).reshape(-1), inside.reshape(-1)
+    size = int(inside.sum())
+    return float(largest(values, size)[inside].sum() / size)
+
+
+def area(values: Tensor, inside: Tensor) -> float:
+    """The chance that a place inside has a larger value than one outside; ties count half."""
+    values, inside = varied(values).reshape(-1), inside.reshape(-1)
+    n = int(inside.sum())
+    return float((ranks(values)[inside].sum() - n * (n - 1) / 2) / (n * (len(values) - n)))
