@@ -131,7 +131,7 @@ def gauntlet(tasks: Iterable[str] = NAMES, methods: Sequence[str | Any] | None =
     ``checked`` inputs of each task are put to ``pl.check``, too.
 
     Shapes: every score holds one number an input, 12 a task.
-    Cost:   training, about ten seconds in all; then what the methods cost on 12 small inputs, at most 500 rows each.
+    Cost:   training, some seconds a task; then what the methods cost on 12 small inputs, at most 500 rows each.
     Raises: MethodError for an unknown name; LoadError for an unknown task.
 
     Example:
